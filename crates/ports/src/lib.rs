@@ -1,0 +1,46 @@
+//! What the application needs from outside, as traits, with the closed set of errors each can give.
+//!
+//! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
+//! adapter to it. There is one port so far, the [`Store`]; it is the sum of smaller ones, each with a file of its own here, in
+//! the adapters and among the contracts.
+
+mod deadline;
+mod entities;
+mod secrets;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use deadline::Deadline;
+pub use entities::{CommitError, Entities};
+pub use secrets::{SecretKey, Secrets};
+
+/// Where everything is kept: the sum of the ports below.
+#[async_trait]
+pub trait Store: Entities + Secrets {
+    /// Asks the store for a sign of life: whether it would answer reads and take writes now.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] with the reason.
+    async fn ping(&self, deadline: Deadline) -> Result<(), StoreError>;
+}
+
+/// An error from beneath, kept for the log.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What can go wrong with any use of a store. Absence is no error, but an `Option`.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// It can't be reached, is too slow for the deadline, or has no room for one more. Nothing was written.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] BoxError),
+    /// The write was sent and its answer was lost: it may have happened.
+    #[error("the outcome of the commit is unknown")]
+    OutcomeUnknown(#[source] BoxError),
+    /// There is no space left to write to. Nothing was written, and reads go on.
+    #[error("the store is full")]
+    Full(#[source] BoxError),
+    /// What is stored can't have been written by this code.
+    #[error("stored data is corrupt")]
+    Corrupt(#[source] BoxError),
+}
