@@ -75,7 +75,9 @@ fn signed(tenant: &TenantId, query: &ListQuery, id: i64, name_key: &str) -> Vec<
     part(query.name_prefix.as_deref().map_or("-", |_| "prefix"));
     part(query.name_prefix.as_deref().unwrap_or_default());
     part(&filters.len().to_string());
-    filters.iter().for_each(|filter| part(filter));
+    for filter in &filters {
+        part(filter);
+    }
     part(name_key);
     message.extend_from_slice(&id.to_be_bytes());
     message

@@ -4,6 +4,8 @@
 //! serialised form of a profile ([`profile_body`]) and what clients carry for us ([`cursor`]). It deliberately knows no HTTP
 //! status, no SQL, and reads neither clock nor randomness but through [`Environment`].
 
+#![warn(missing_docs)]
+
 mod create_profile;
 mod cursor;
 mod delete_profile;
@@ -17,7 +19,7 @@ mod write_error;
 
 use std::sync::Arc;
 
-use profile_domain::{Moment, Rules};
+use profile_domain::{Moment, Policy};
 use profile_ports::{Deadline, Store, StoreError};
 use uuid::Uuid;
 
@@ -45,15 +47,15 @@ pub struct App {
     store: Arc<dyn Store>,
     environment: Environment,
     keyring: Arc<Keyring>,
-    rules: Arc<Rules>,
+    policy: Arc<Policy>,
 }
 
 impl App {
-    /// Over a store. With a configured keyring the store's own secrets are not used. The rules are those that the store was
-    /// given; here they only explain.
+    /// Over a store. With a configured keyring the store's own secrets are not used. The policy is the one that the store was
+    /// given; here it only explains and refuses searches that can't find anything.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, environment: Environment, keyring: Option<Keyring>, rules: Rules) -> Self {
-        Self { store, environment, keyring: Arc::new(keyring.unwrap_or_default()), rules: Arc::new(rules) }
+    pub fn new(store: Arc<dyn Store>, environment: Environment, keyring: Option<Keyring>, policy: Policy) -> Self {
+        Self { store, environment, keyring: Arc::new(keyring.unwrap_or_default()), policy: Arc::new(policy) }
     }
 
     /// Whether the store answers, and the secrets are known: what readiness is made of.

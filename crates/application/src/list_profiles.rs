@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use profile_domain::{
     EntityType, EntityView, TenantId, profile,
-    search::{Filter, ListQuery, MAX_FILTERS, Order, Position},
+    search::{Filter, ListQuery, MAX_FILTERS, Order, Position, SearchFields},
     text::{EmailAddress, fold},
 };
 use profile_ports::{Deadline, StoreError};
@@ -76,7 +76,7 @@ impl App {
     /// # Errors
     /// See [`ListError`].
     pub async fn list_profiles(&self, tenant: &TenantId, request: &ListRequest, deadline: Deadline) -> Result<Page, ListError> {
-        let mut query = query(request)?;
+        let mut query = query(request, &self.policy.search_fields)?;
         self.keyring.load(&*self.store, self.environment.new_secret, deadline).await?;
         if let Some(text) = &request.cursor {
             let key = cursor::key_id(text).ok_or(ListError::InvalidCursor)?;
@@ -104,7 +104,7 @@ fn position(query: &ListQuery, view: &EntityView) -> Position {
     Position { id: view.id, name_key: (query.order == Order::Name).then(name) }
 }
 
-fn query(request: &ListRequest) -> Result<ListQuery, ListError> {
+fn query(request: &ListRequest, searchable: &SearchFields) -> Result<ListQuery, ListError> {
     let invalid = |parameter, message: String| Err(ListError::Invalid { parameter, message });
     if !(1..=MAX_LIMIT).contains(&request.limit) {
         return invalid("limit", format!("must be a number from 1 to {MAX_LIMIT}"));
@@ -119,6 +119,9 @@ fn query(request: &ListRequest) -> Result<ListQuery, ListError> {
     for (path, value) in &request.attributes {
         if path.is_empty() || profile::is_own_field(path) {
             return invalid("attr", "must name an attribute, as in attr.plan=pro".into());
+        }
+        if !searchable.covers(path) {
+            return invalid("attr", format!("can't be searched by {path:?} here: SEARCH_FIELDS doesn't name it"));
         }
         filters.push(Filter::attribute(path, value));
     }

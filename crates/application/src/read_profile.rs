@@ -42,7 +42,7 @@ impl App {
             .map(|(field, facts)| {
                 let superseded: Vec<Value> = facts.superseded.iter().map(fact).collect();
                 let explained =
-                    json!({"rule": rule(&self.rules, field), "winner": fact(&facts.winner), "superseded": superseded});
+                    json!({"rule": rule(&self.policy.rules, field), "winner": fact(&facts.winner), "superseded": superseded});
                 (profile::path(field.as_str()), explained)
             })
             .collect();

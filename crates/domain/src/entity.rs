@@ -124,7 +124,7 @@ impl Entity {
         let living = current.and_then(|entity| entity.living.as_ref());
         let outdated = living.is_some_and(|living| living.rules_revision < rules.revision);
 
-        let mut news: Vec<(FieldName, Fact)> = facts
+        let news: Vec<(FieldName, Fact)> = facts
             .filter(|(_, fact)| floor.is_none_or(|floor| fact.reference_date > floor))
             .filter(|(field, fact)| !living.and_then(|living| living.fields.get(field)).is_some_and(|known| known.absorbs(fact)))
             .collect();
@@ -140,18 +140,15 @@ impl Entity {
             fields: BTreeMap::new(),
         });
         let mut changed = false;
-        for (field, fact) in news.drain(..) {
-            match next.fields.get_mut(&field) {
-                Some(known) => {
-                    if known.merge(fact) {
-                        rules.resolve(&field, known);
-                        changed = true;
-                    }
-                }
-                None => {
-                    next.fields.insert(field, FieldFacts::new(fact));
+        for (field, fact) in news {
+            if let Some(known) = next.fields.get_mut(&field) {
+                if known.merge(fact) {
+                    rules.resolve(&field, known);
                     changed = true;
                 }
+            } else {
+                next.fields.insert(field, FieldFacts::new(fact));
+                changed = true;
             }
         }
         if outdated {

@@ -6,6 +6,8 @@
 //!
 //! Read in this order: [`key`], [`fact`], [`entity`], [`changeset`], [`plan`].
 
+#![warn(missing_docs)]
+
 pub mod changeset;
 pub mod entity;
 pub mod fact;

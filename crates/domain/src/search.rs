@@ -39,6 +39,17 @@ pub enum SearchFields {
 }
 
 impl SearchFields {
+    /// Whether a path, an attribute or `attribute.member`, can be found at all.
+    #[must_use]
+    pub fn covers(&self, path: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(fields) => fields
+                .iter()
+                .any(|field| path.strip_prefix(field.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))),
+        }
+    }
+
     fn includes(&self, field: &FieldName) -> bool {
         match self {
             Self::All => true,

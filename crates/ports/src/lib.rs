@@ -4,6 +4,8 @@
 //! adapter to it. There is one port so far, the [`Store`]; it is the sum of smaller ones, each with a file of its own here, in
 //! the adapters and among the contracts.
 
+#![warn(missing_docs)]
+
 mod deadline;
 mod entities;
 mod secrets;
