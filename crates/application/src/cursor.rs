@@ -82,3 +82,62 @@ fn signed(tenant: &TenantId, query: &ListQuery, id: i64, name_key: &str) -> Vec<
     message.extend_from_slice(&id.to_be_bytes());
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use profile_domain::{EntityType, search::Filter};
+
+    use super::*;
+
+    fn query(order: Order, filters: Vec<Filter>) -> ListQuery {
+        ListQuery { entity_type: EntityType::profile(), filters, name_prefix: None, order, after: None, limit: 50 }
+    }
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::parse(name).expect("a tenant")
+    }
+
+    #[test]
+    fn a_cursor_opens_on_any_instance_with_the_same_secret_and_for_another_page_size() {
+        let position = Position { id: 42, name_key: Some("ada — å".into()) };
+        let first = Keyring::configured(["secret"]);
+        let sealed = seal(&first, &tenant("a"), &query(Order::Name, vec![]), &position).expect("a cursor");
+        let mut other_size = query(Order::Name, vec![]);
+        other_size.limit = 7;
+        let second = Keyring::configured(["newer", "secret"]);
+        assert_eq!(open(&second, &tenant("a"), &other_size, &sealed), Some(position));
+    }
+
+    #[test]
+    fn a_cursor_opens_for_no_other_tenant_filter_order_or_secret() {
+        let keyring = Keyring::configured(["secret"]);
+        let pro = || vec![Filter::attribute("plan", "pro")];
+        let position = Position { id: 42, name_key: None };
+        let sealed = seal(&keyring, &tenant("a"), &query(Order::Created, pro()), &position).expect("a cursor");
+        assert_eq!(open(&keyring, &tenant("a"), &query(Order::Created, pro()), &sealed), Some(position));
+
+        let opens = |keyring: &Keyring, name: &str, query: &ListQuery| open(keyring, &tenant(name), query, &sealed).is_some();
+        assert!(!opens(&keyring, "b", &query(Order::Created, pro())));
+        assert!(!opens(&keyring, "a", &query(Order::CreatedDescending, pro())));
+        assert!(!opens(&keyring, "a", &query(Order::Created, vec![])));
+        assert!(!opens(&keyring, "a", &query(Order::Created, vec![Filter::attribute("plan", "free")])));
+        assert!(!opens(&Keyring::configured(["other"]), "a", &query(Order::Created, pro())));
+    }
+
+    #[test]
+    fn a_cursor_that_was_altered_anywhere_does_not_open() {
+        let keyring = Keyring::configured(["secret"]);
+        let query = query(Order::Name, vec![]);
+        let position = Position { id: 42, name_key: Some("ada".into()) };
+        let sealed = seal(&keyring, &tenant("a"), &query, &position).expect("a cursor");
+        let bytes = URL_SAFE_NO_PAD.decode(&sealed).expect("base64");
+        for index in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[index] ^= 1;
+            assert_eq!(open(&keyring, &tenant("a"), &query, &URL_SAFE_NO_PAD.encode(altered)), None, "byte {index}");
+        }
+        for text in ["", "AA", "not base64!", &sealed[..sealed.len() - 2], &"A".repeat(10_000)] {
+            assert_eq!(open(&keyring, &tenant("a"), &query, text), None, "{text:.20}");
+        }
+    }
+}

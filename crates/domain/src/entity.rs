@@ -1,6 +1,6 @@
 //! Entities: what is known about one thing, and how an intent turns what is known now into what is known next.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::{Map, Value};
 
@@ -94,12 +94,12 @@ impl Entity {
                 Self::merge(current, key, facts.iter().cloned(), now, rules)
             }
             Intent::Replace(document) => {
-                let facts = replacement(current, document, now, rules);
+                let facts = replacement(current, &normal(document), now, rules);
                 Self::merge(current, key, facts.into_iter(), now, rules)
             }
             Intent::Patch { fields, clear_attributes } => {
                 let document = patched(current.and_then(|entity| entity.living.as_ref()), fields, *clear_attributes);
-                let facts = replacement(current, &document, now, rules);
+                let facts = replacement(current, &normal(&document), now, rules);
                 Self::merge(current, key, facts.into_iter(), now, rules)
             }
         }
@@ -125,6 +125,12 @@ impl Entity {
         let outdated = living.is_some_and(|living| living.rules_revision < rules.revision);
 
         let news: Vec<(FieldName, Fact)> = facts
+            .map(|(field, mut fact)| {
+                if !json::is_normal(&fact.value) {
+                    fact.value = json::normalise(fact.value);
+                }
+                (field, fact)
+            })
             .filter(|(_, fact)| floor.is_none_or(|floor| fact.reference_date > floor))
             .filter(|(field, fact)| !living.and_then(|living| living.fields.get(field)).is_some_and(|known| known.absorbs(fact)))
             .collect();
@@ -175,6 +181,15 @@ fn refuse_dated_ahead(facts: &[(FieldName, Fact)], now: Moment) -> Result<(), Re
     match facts.iter().find(|(_, fact)| fact.reference_date > latest) {
         Some((field, fact)) => Err(Rejection::DatedAhead { field: field.clone(), reference_date: fact.reference_date, latest }),
         None => Ok(()),
+    }
+}
+
+/// The document with every number in its one form. Bodies of requests are parsed into it; other callers need not know.
+fn normal(document: &Map<String, Value>) -> Cow<'_, Map<String, Value>> {
+    if document.values().all(json::is_normal) {
+        Cow::Borrowed(document)
+    } else {
+        Cow::Owned(document.iter().map(|(field, value)| (field.clone(), json::normalise(value.clone()))).collect())
     }
 }
 

@@ -102,6 +102,28 @@ pub fn normalise(value: Value) -> Value {
     }
 }
 
+/// Whether every number is in its one form already, so that [`normalise`] would change nothing.
+#[must_use]
+pub fn is_normal(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_f64() || normal_number(number) == *value,
+        Value::Array(items) => items.iter().all(is_normal),
+        Value::Object(members) => members.values().all(is_normal),
+        _ => true,
+    }
+}
+
+/// Whether any text or member name holds U+0000, which PostgreSQL has no place for.
+#[must_use]
+pub fn contains_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(contains_nul),
+        Value::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || contains_nul(value)),
+        _ => false,
+    }
+}
+
 /// How deep arrays and objects nest: 0 for a scalar, 1 for `[]`.
 #[must_use]
 pub fn depth(value: &Value) -> usize {

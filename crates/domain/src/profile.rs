@@ -188,6 +188,9 @@ pub(crate) fn check_facts(key: &EntityKey, facts: &[(FieldName, Fact)]) -> Resul
         .iter()
         .filter(|(_, fact)| !fact.value.is_null())
         .filter_map(|(field, fact)| {
+            if json::contains_nul(&fact.value) {
+                return Some(problem(&path(field.as_str()), "CONTAINS_NUL", "must not contain the character U+0000"));
+            }
             if key.entity_type.is_profile() {
                 check_value(field.as_str(), &fact.value)
             } else {
