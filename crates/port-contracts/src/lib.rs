@@ -4,12 +4,23 @@
 //! the runner runs them in parallel. A case gets a store of its own and nothing else, and takes what it must know beyond the
 //! port (rows, indexes, plans) through the fixture.
 
+#![expect(clippy::missing_panics_doc, reason = "a case says by panicking that an adapter breaks its contract")]
+
+mod build;
+mod entities;
+mod model;
+mod random;
+mod scale;
+mod secrets;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use profile_domain::{EntityKey, Policy, TenantId, Version, plan::ChangeKind, search::ListQuery};
 use profile_ports::Store;
 use serde_json::{Map, Value};
+
+pub use scale::scaled;
 
 /// A fresh, isolated store, and a look behind its port.
 #[async_trait]
@@ -58,4 +69,104 @@ pub struct Index {
     pub name: String,
     /// Its columns, in order.
     pub columns: Vec<String>,
+}
+
+/// Hands the names of all cases to a macro: those that the port's docs promise, then those that go beyond them.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! store_cases {
+    ($then:path [$($with:tt)*]) => {
+        $then! {
+            [$($with)*]
+            promised {
+                // entities
+                acknowledged_writes_survive_reopening
+                crossing_email_changes_end
+                deleted_facts_stay_out
+                deleted_is_absent
+                deletion_blanks_the_feed
+                dropped_commit_is_whole
+                emails_swap_in_one_changeset
+                facts_are_kept_beside_the_winner
+                facts_merge_in_any_order
+                feed_tells_every_change
+                filters_all_hold
+                first_writers_keep_both_facts
+                idempotency_forgets_the_deleted
+                idempotency_races_once
+                idempotency_replays
+                list_orders_and_pages
+                one_email_one_profile
+                one_of_many_versions_wins
+                prefix_is_of_the_folded_name
+                reads_see_commits
+                refused_changeset_leaves_no_trace
+                rejected_items_harm_no_other
+                revival_has_no_past
+                short_page_is_the_last
+                tenants_are_apart
+                unchanged_keeps_its_key
+                unchanged_writes_nothing
+                values_round_trip
+                versions_never_repeat
+                walk_meets_the_untouched_once
+                writes_see_earlier_ones
+                // secrets
+                secrets_made_once
+                secrets_rotate_keeping_two
+                secrets_survive_reopening
+            }
+            beyond {
+                address_follows_the_api_alone
+                dependents_of_a_rejected_release_are_rejected
+                every_index_starts_with_the_tenant
+                higher_revision_resolves_anew
+                list_is_backed_by_an_index
+                model_agrees
+                priority_outvotes_the_newest
+                rejected_address_harms_no_other
+                searchable_fields_are_limited
+                streams_serve_taken_addresses
+                too_large_a_changeset_is_refused
+                unchanged_items_write_nothing
+            }
+        }
+    };
+}
+
+/// One test of every case, over a [`Fixture`] type. The crate that calls it depends on `tokio`.
+#[macro_export]
+macro_rules! store_contract {
+    ($fixture:ty) => {
+        $crate::store_cases! { $crate::test_each [$fixture] }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! test_each {
+    ([$fixture:ty] promised { $($promised:ident)* } beyond { $($beyond:ident)* }) => {
+        $crate::test_each! { @ [$fixture] $($promised)* $($beyond)* }
+    };
+    (@ [$fixture:ty] $($case:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                $crate::cases::$case::<$fixture>().await;
+            }
+        )*
+    };
+}
+
+/// Every case, by its name.
+#[doc(hidden)]
+pub mod cases {
+    pub use crate::{
+        entities::{
+            addresses::*, atomic::*, catalog::*, deletion::*, durable::*, feed::*, idempotency::*, listing::*, merging::*,
+            paging::*, races::*, values::*,
+        },
+        model::model_agrees,
+        secrets::*,
+    };
 }
