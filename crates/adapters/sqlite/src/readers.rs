@@ -1,0 +1,114 @@
+//! Connections for reading: as many as configured, each used by one caller at a time.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use profile_ports::{Deadline, StoreError};
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use crate::{
+    OpenError, Settings,
+    error::{Failure, store_error},
+    metrics::Metrics,
+    migrate,
+};
+
+/// Steps of SQLite's virtual machine between two looks at the clock; some microseconds' worth.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+
+/// The pool.
+pub(crate) struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    permits: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+impl Readers {
+    pub(crate) fn open(settings: &Settings, metrics: Metrics) -> Result<Arc<Self>, OpenError> {
+        let size = settings.readers.max(1);
+        let idle = (0..size).map(|_| migrate::connect(settings, migrate::Access::Read)).collect::<Result<Vec<_>, _>>()?;
+        let gauge = i64::try_from(size).unwrap_or(i64::MAX);
+        metrics.pool_size.set(gauge);
+        metrics.pool_available.set(gauge);
+        Ok(Arc::new(Self { idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(size)), metrics }))
+    }
+
+    /// Takes a connection, waiting for one at most until the deadline.
+    pub(crate) async fn take(self: &Arc<Self>, deadline: Deadline) -> Result<Reader, StoreError> {
+        let permit = match Arc::clone(&self.permits).try_acquire_owned() {
+            Ok(permit) => permit,
+            Err(TryAcquireError::Closed) => return Err(unavailable("the store is closed")),
+            Err(TryAcquireError::NoPermits) => {
+                let wait = Arc::clone(&self.permits).acquire_owned();
+                tokio::time::timeout(deadline.remaining(), wait)
+                    .await
+                    .map_err(|_| unavailable("no reader became free before the deadline"))?
+                    .map_err(|_| unavailable("the store is closed"))?
+            }
+        };
+        let connection = self.lock().pop().ok_or_else(|| unavailable("the store is closed"))?;
+        self.metrics.pool_available.dec();
+        let reader = Reader { connection: Some(connection), readers: Arc::clone(self), _permit: permit };
+        reader.stop_at(deadline)
+    }
+
+    /// Refuses new reads and closes what is idle; what is in use closes when it comes back.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection on loan. It may be moved to another thread.
+pub(crate) struct Reader {
+    /// Taken only by `drop`.
+    connection: Option<Connection>,
+    readers: Arc<Readers>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// Reads on the calling thread, and gives the connection back.
+    pub(crate) fn read<T>(
+        self,
+        statement: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        let Some(connection) = &self.connection else { return Err(unavailable("the store is closed")) };
+        Ok(self.readers.metrics.time(statement, || work(connection))?)
+    }
+
+    /// Interrupts any statement that still runs at the deadline, and makes waits for locks end with it.
+    fn stop_at(mut self, deadline: Deadline) -> Result<Self, StoreError> {
+        if let Some(connection) = &mut self.connection {
+            let passed = move || deadline.remaining().is_zero();
+            connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(passed)).map_err(store_error)?;
+            // Readers of a WAL hardly ever wait: for a checkpoint that restarts the log, or recovery after a crash.
+            let wait = deadline.remaining().clamp(Duration::from_millis(1), Duration::from_secs(5));
+            connection.busy_timeout(wait).map_err(store_error)?;
+        }
+        Ok(self)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && !self.readers.permits.is_closed()
+        {
+            self.readers.lock().push(connection);
+            self.readers.metrics.pool_available.inc();
+        }
+    }
+}
+
+fn unavailable(why: &'static str) -> StoreError {
+    StoreError::Unavailable(why.into())
+}
