@@ -24,7 +24,7 @@ pub(crate) fn at(seconds: i64) -> Moment {
 
 /// Generous: a case that needs it has failed anyway.
 pub(crate) fn deadline() -> Deadline {
-    Deadline::within(Duration::from_secs(60))
+    Deadline::within(Duration::from_mins(1))
 }
 
 pub(crate) fn tenant(name: &str) -> TenantId {

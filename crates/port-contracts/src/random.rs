@@ -1,5 +1,7 @@
 //! A small generator of pseudo-random numbers: histories must be repeatable from a printed seed, whatever versions are used.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 /// SplitMix64 (Steele, Lea, Flood 2014).
 pub(crate) struct Random(u64);
 
@@ -38,4 +40,16 @@ impl Random {
             items.swap(index, other);
         }
     }
+}
+
+/// The seed that `TEST_SEED` names, or else any.
+///
+/// # Panics
+/// If `TEST_SEED` is set and is no number.
+pub(crate) fn seed() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "a failed test is repeated by naming its seed")]
+    let named = std::env::var("TEST_SEED").ok();
+    // std seeds its hash maps from the system's randomness: enough of it, without another dependency.
+    let any = || RandomState::new().build_hasher().finish();
+    named.map_or_else(any, |text| text.parse().expect("TEST_SEED must be the number that was printed"))
 }

@@ -92,13 +92,13 @@ pub async fn deleted_facts_stay_out<F: Fixture>() {
 
     let redeliver = async |now: i64, at_version: i64| {
         let before = fixture.dump().await;
-        let unchanged = ItemOutcome::Unchanged(Some(version(at_version)));
-        assert_eq!(client.commit(now, [merge(&key, facts.clone())]).await, [unchanged.clone()]);
+        let unchanged = [ItemOutcome::Unchanged(Some(version(at_version)))];
+        assert_eq!(client.commit(now, [merge(&key, facts.clone())]).await, unchanged);
         for fact in facts.clone() {
-            assert_eq!(client.commit(now, [merge(&key, [fact.clone()])]).await, [unchanged.clone()], "{fact:?}");
+            assert_eq!(client.commit(now, [merge(&key, [fact.clone()])]).await, unchanged, "{fact:?}");
         }
         let equal_date = merge(&key, [fact("other", "crm", 240, "as old as the deletion")]);
-        assert_eq!(client.commit(now, [equal_date]).await, [unchanged]);
+        assert_eq!(client.commit(now, [equal_date]).await, unchanged);
         assert_eq!(fixture.dump().await, before, "redelivered facts wrote something");
     };
     redeliver(30, 2).await;

@@ -22,7 +22,7 @@ use crate::{
     scaled,
 };
 
-/// By creation in either direction, and by folded name, then creation; entities without a name come first among these. Every
+/// By creation in either direction, and by folded name, then creation; an entity without a name is not among the latter. Every
 /// size of page gives the same, and other types and tombstones are never among them. A view in a list is the view of itself.
 pub async fn list_orders_and_pages<F: Fixture>() {
     let (_fixture, client) = start::<F>().await;
@@ -41,8 +41,8 @@ pub async fn list_orders_and_pages<F: Fixture>() {
         names.iter().enumerate().map(|(index, name)| (fold(name), key(index))).collect();
     by_creation[3].0 = "aaron".into();
     by_creation.remove(5);
-    by_creation.push((String::new(), nameless));
     let mut by_name = by_creation.clone();
+    by_creation.push((String::new(), nameless));
     by_name.sort_by(|(a, _), (b, _)| a.as_bytes().cmp(b.as_bytes()));
     let mut backwards = by_creation.clone();
     backwards.reverse();
@@ -109,16 +109,16 @@ pub async fn short_page_is_the_last<F: Fixture>() {
 pub async fn walk_meets_the_untouched_once<F: Fixture>() {
     const UNTOUCHED: u32 = 60;
     let (_fixture, client) = start::<F>().await;
-    let mut writes = Vec::new();
+    let mut entities = Vec::new();
     for n in 0..UNTOUCHED {
         let document = json!({"name": format!("name {}", n % 9), "email": format!("u{n}@example.com"), "plan": "pro"});
-        writes.push(create(&profile(n * 2), document));
-        writes.push(create(
+        entities.push(create(&profile(n * 2), document));
+        entities.push(create(
             &profile(n * 2 + 1),
             json!({"name": format!("name {}", n % 9), "email": format!("t{n}@example.com"), "plan": "pro"}),
         ));
     }
-    client.commit(0, writes).await;
+    client.commit(0, entities).await;
 
     let over = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..3)
