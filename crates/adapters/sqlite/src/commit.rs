@@ -69,7 +69,14 @@ impl From<Stop> for CommitError {
     }
 }
 
-/// What the store alone knows of an entity.
+/// The entities that a changeset names, as they are now.
+#[derive(Default)]
+struct Loaded {
+    entities: HashMap<EntityKey, Entity>,
+    /// What the store alone knows of each of them.
+    known: HashMap<EntityKey, Known>,
+}
+
 struct Known {
     id: Option<i64>,
     name_key: Option<String>,
@@ -82,7 +89,7 @@ pub(crate) fn run(connection: &Connection, policy: &Policy, tenant: &TenantId, c
     {
         return Ok(receipt);
     }
-    let (entities, known) = load(connection, tenant, changeset)?;
+    let Loaded { entities, known } = load(connection, tenant, changeset)?;
     let draft = Draft::new(changeset, &entities, policy).map_err(Stop::Refused)?;
     let holders = holders(connection, tenant, draft.email_keys())?;
     let plan = draft.settle(&holders).map_err(Stop::Refused)?;
@@ -105,22 +112,17 @@ fn replay(connection: &Connection, tenant: &TenantId, idempotency: &Idempotency)
     Ok(Some(stored::receipt_from_json(receipt.as_ref())?))
 }
 
-fn load(
-    connection: &Connection,
-    tenant: &TenantId,
-    changeset: &Changeset,
-) -> Result<(HashMap<EntityKey, Entity>, HashMap<EntityKey, Known>), Failure> {
-    let mut entities = HashMap::with_capacity(changeset.writes.len());
-    let mut known = HashMap::with_capacity(changeset.writes.len());
+fn load(connection: &Connection, tenant: &TenantId, changeset: &Changeset) -> Result<Loaded, Failure> {
+    let mut loaded = Loaded::default();
     for write in &changeset.writes {
-        if !entities.contains_key(&write.key)
+        if !loaded.entities.contains_key(&write.key)
             && let Some(stored) = entities::stored(connection, tenant, &write.key)?
         {
-            entities.insert(write.key.clone(), stored.entity);
-            known.insert(write.key.clone(), Known { id: stored.id, name_key: stored.name_key });
+            loaded.entities.insert(write.key.clone(), stored.entity);
+            loaded.known.insert(write.key.clone(), Known { id: stored.id, name_key: stored.name_key });
         }
     }
-    Ok((entities, known))
+    Ok(loaded)
 }
 
 fn holders(
@@ -182,14 +184,14 @@ struct Life {
 }
 
 /// A number for each life that begins.
-fn numbers(connection: &Connection, plan: &Plan) -> Result<std::ops::RangeInclusive<i64>, Failure> {
+fn numbers(connection: &Connection, plan: &Plan) -> Result<std::ops::Range<i64>, Failure> {
     let births = plan.changes.iter().filter(|change| change.begins_life).count();
     let births = i64::try_from(births).unwrap_or(i64::MAX);
     if births == 0 {
-        return Ok(1..=0);
+        return Ok(0..0);
     }
     let last: i64 = connection.prepare_cached(NUMBERS)?.query_row([births], |row| row.get(0))?;
-    Ok(last - births + 1..=last)
+    Ok(last - births + 1..last + 1)
 }
 
 fn write_entity(

@@ -91,18 +91,17 @@ fn by_creation(order: Order, keys: &[i64], after: Option<&Position>, parameters:
 WHERE e.tenant = ?1 AND e.type = ?2 AND e.id IS NOT NULL AND e.id {beyond} ?4 ORDER BY e.id {direction} LIMIT ?3"
         );
     }
+    let others = |each: fn(usize) -> String| (1..keys.len()).map(each).collect::<String>();
+    let tables = others(|index| format!(" CROSS JOIN entity_values v{index}"));
+    let equal = others(|index| {
+        let key = 5 + index;
+        format!(" AND v{index}.tenant = ?1 AND v{index}.key = ?{key} AND v{index}.entity = v0.entity")
+    });
     // CROSS JOIN keeps the order of the tables: the first walks its rows in the order of entities, so nothing is sorted.
-    let mut sql = format!("SELECT {COLUMNS} FROM entity_values v0");
-    for index in 1..keys.len() {
-        sql += &format!(" CROSS JOIN entity_values v{index}");
-    }
-    sql += &format!(" CROSS JOIN entities e\nWHERE v0.tenant = ?1 AND v0.key = ?5 AND v0.entity {beyond} ?4");
-    for index in 1..keys.len() {
-        let parameter = 5 + index;
-        sql += &format!(" AND v{index}.tenant = ?1 AND v{index}.key = ?{parameter} AND v{index}.entity = v0.entity");
-    }
-    sql += &format!(
-        "\nAND e.tenant = ?1 AND e.type = ?2 AND e.id = v0.entity AND e.id IS NOT NULL ORDER BY v0.entity {direction} LIMIT ?3"
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entity_values v0{tables} CROSS JOIN entities e
+WHERE v0.tenant = ?1 AND v0.key = ?5 AND v0.entity {beyond} ?4{equal}
+AND e.tenant = ?1 AND e.type = ?2 AND e.id = v0.entity AND e.id IS NOT NULL ORDER BY v0.entity {direction} LIMIT ?3"
     );
     parameters.extend(keys.iter().copied().map(Value::from));
     sql

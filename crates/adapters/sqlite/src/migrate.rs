@@ -24,7 +24,6 @@ const WAL_SIZE_LIMIT: i64 = 64 << 20;
 const WAL_AUTOCHECKPOINT: i64 = 1_000;
 
 mod embedded {
-    #![expect(unreachable_pub, reason = "made by the macro")]
     refinery::embed_migrations!("../../../migrations/sqlite");
 }
 
@@ -97,8 +96,7 @@ fn configured(settings: &Settings, access: Access) -> rusqlite::Result<Connectio
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     // A negative size is one in KiB.
-    let cache = i64::try_from(settings.cache_kib).unwrap_or(i64::MAX);
-    connection.pragma_update(None, "cache_size", -cache)?;
+    connection.pragma_update(None, "cache_size", -i64::from(settings.cache_kib))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }

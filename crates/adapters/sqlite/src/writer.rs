@@ -343,3 +343,6 @@ impl Lost {
         (self.variant)(Box::new(GroupFailed(Arc::clone(&self.why))))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! The store's whole contract, on a database of its own for each case.
+#![expect(clippy::unwrap_used, reason = "a fixture that can't look at its own database is a failed test")]
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use profile_domain::{EntityKey, EntityType, Policy, Reference, TenantId, Version, plan::ChangeKind, search::ListQuery};
+use profile_port_contracts::{FeedRow, Fixture, Index};
+use profile_ports::{Deadline, Store};
+use profile_sqlite::{Settings, SqliteStore};
+use rusqlite::{Connection, types::ValueRef};
+
+profile_port_contracts::store_contract!(SqliteFixture);
+
+struct SqliteFixture {
+    folder: tempfile::TempDir,
+    store: Arc<SqliteStore>,
+}
+
+impl SqliteFixture {
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("store.db")
+    }
+
+    fn look(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+}
+
+#[async_trait]
+impl Fixture for SqliteFixture {
+    async fn fresh(policy: Policy) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path().join("store.db"), policy);
+        Self { folder, store }
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+
+    async fn reopen(&mut self, policy: Policy) {
+        self.store.close().await;
+        self.store = open(self.path(), policy);
+    }
+
+    async fn feed(&self, tenant: &TenantId) -> Vec<FeedRow> {
+        let look = self.look();
+        let mut statement =
+            look.prepare("SELECT type, reference, version, kind, changes FROM feed WHERE tenant = ?1 ORDER BY position").unwrap();
+        let rows = statement.query_map([tenant.as_str()], |row| {
+            Ok(FeedRow {
+                key: EntityKey {
+                    entity_type: EntityType::parse(&row.get::<_, String>(0)?).unwrap(),
+                    reference: Reference::parse(&row.get::<_, String>(1)?).unwrap(),
+                },
+                version: Version::new(row.get(2)?).unwrap(),
+                kind: kind(&row.get::<_, String>(3)?),
+                changes: row.get::<_, Option<String>>(4)?.map(|changes| serde_json::from_str(&changes).unwrap()),
+            })
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    async fn dump(&self) -> BTreeMap<String, Vec<String>> {
+        let look = self.look();
+        names(&look, "SELECT name FROM sqlite_schema WHERE type = 'table'")
+            .into_iter()
+            .map(|table| {
+                let mut rows = dump_table(&look, &table);
+                rows.sort_unstable();
+                (table, rows)
+            })
+            .collect()
+    }
+
+    async fn indexes(&self) -> Vec<Index> {
+        let look = self.look();
+        let mut indexes = Vec::new();
+        for table in names(&look, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'") {
+            for name in names(&look, &format!("SELECT name FROM pragma_index_list('{table}')")) {
+                let columns = names(&look, &format!("SELECT name FROM pragma_index_info('{name}') ORDER BY seqno"));
+                indexes.push(Index { table: table.clone(), name, columns });
+            }
+            // The primary key by which the rows themselves lie has no entry in the list of indexes.
+            let key = names(&look, &format!("SELECT name FROM pragma_table_info('{table}') WHERE pk > 0 ORDER BY pk"));
+            if !indexes.iter().any(|index| index.table == table && index.columns == key) {
+                indexes.push(Index { name: format!("{table} itself"), table, columns: key });
+            }
+        }
+        indexes
+    }
+
+    async fn list_plan(&self, tenant: &TenantId, query: &ListQuery) -> String {
+        self.store.explain_list(tenant, query, Deadline::within(Duration::from_secs(10))).await.unwrap()
+    }
+}
+
+fn open(path: PathBuf, policy: Policy) -> Arc<SqliteStore> {
+    Arc::new(SqliteStore::open(&Settings::at(path), policy, &prometheus::Registry::new()).unwrap())
+}
+
+fn kind(text: &str) -> ChangeKind {
+    let kinds = [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted];
+    kinds.into_iter().find(|kind| kind.as_str() == text).unwrap()
+}
+
+fn names(look: &Connection, sql: &str) -> Vec<String> {
+    let mut statement = look.prepare(sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+fn dump_table(look: &Connection, table: &str) -> Vec<String> {
+    let mut statement = look.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
+    let columns = statement.column_count();
+    let rows = statement.query_map([], |row| {
+        let cells = (0..columns).map(|column| match row.get_ref(column).unwrap() {
+            ValueRef::Null => "NULL".to_owned(),
+            ValueRef::Integer(number) => number.to_string(),
+            ValueRef::Real(number) => number.to_string(),
+            ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
+            ValueRef::Blob(bytes) => format!("{bytes:?}"),
+        });
+        Ok(cells.collect::<Vec<_>>().join(" | "))
+    });
+    rows.unwrap().map(Result::unwrap).collect()
+}
