@@ -20,13 +20,14 @@ mod write_error;
 use std::sync::Arc;
 
 use profile_domain::{Moment, Policy};
-use profile_ports::{Deadline, Store, StoreError};
+use profile_ports::Store;
 use uuid::Uuid;
 
 pub use create_profile::{Created, OnceKey};
 pub use keyring::Keyring;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
 pub use profile_body::{ProfileBody, SCHEMA};
+pub use profile_ports::{Deadline, StoreError};
 pub use read_profile::ReadError;
 pub use write_error::WriteError;
 

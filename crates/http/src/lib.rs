@@ -1,1 +1,36 @@
+//! Profiles over HTTP: routes, bodies, the problem table, middleware, OpenAPI.
+//!
+//! The only crate that knows status codes and headers. A handler decodes, calls one use case of `application`, and encodes;
+//! what is allowed is decided further in. It deliberately reads no configuration, no clock and no environment: all of that
+//! comes in [`Settings`].
+//!
+//! Read in this order: [`mod@server`], [`routes`], one of [`profiles`], [`problem`].
 
+mod server;
+mod settings;
+
+mod routes;
+
+mod profiles;
+
+mod body;
+mod caller;
+mod conditional;
+mod once;
+mod problem;
+mod query;
+
+mod metrics;
+mod observe;
+mod request_id;
+
+mod docs;
+mod openapi;
+mod operations;
+mod schema;
+
+pub use metrics::HttpMetrics;
+pub use openapi::openapi;
+pub use operations::Operations;
+pub use server::{Service, app, serve};
+pub use settings::{AuthMode, BuildInfo, Settings};

@@ -1,0 +1,81 @@
+//! Every route, with the methods it takes.
+
+use actix_web::{
+    HttpResponse, Resource, Route,
+    body::MessageBody,
+    dev::{HttpServiceFactory, ServiceRequest},
+    guard,
+    http::{
+        Method,
+        header::{self, HeaderValue},
+    },
+    middleware::{Next, from_fn},
+    web::{self, ServiceConfig},
+};
+
+use crate::{
+    docs, observe, openapi, operations,
+    problem::{Code, Problem},
+    profiles,
+};
+
+/// The collection of profiles.
+pub(crate) const PROFILES: &str = "/api/v1/profiles";
+/// One profile.
+pub(crate) const PROFILE: &str = "/api/v1/profiles/{id}";
+
+/// The same for production and for tests.
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    config
+        .service(resource(
+            PROFILES,
+            "GET, HEAD, OPTIONS, POST",
+            [get().to(profiles::list::list), web::post().to(profiles::create::create)],
+        ))
+        .service(resource(
+            PROFILE,
+            "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",
+            [
+                get().to(profiles::read::read),
+                web::put().to(profiles::replace::replace),
+                web::patch().to(profiles::patch::patch),
+                web::delete().to(profiles::delete::delete),
+            ],
+        ))
+        .service(resource("/health", READ_ONLY, [get().to(operations::health)]))
+        .service(resource("/livez", READ_ONLY, [get().to(operations::livez)]))
+        .service(resource("/readyz", READ_ONLY, [get().to(operations::readyz)]))
+        .service(resource("/metrics", READ_ONLY, [get().to(operations::metrics)]))
+        .service(resource("/openapi.json", READ_ONLY, [get().to(openapi::document)]))
+        .service(resource("/docs", READ_ONLY, [get().to(docs::index)]))
+        .service(resource("/docs/{file:.*}", READ_ONLY, [get().to(docs::file)]))
+        .default_service(web::to(async || Err::<HttpResponse, _>(Problem::route_not_found())));
+}
+
+const READ_ONLY: &str = "GET, HEAD, OPTIONS";
+
+/// GET, and HEAD with it: the answer to HEAD is made as for GET, and sent without its body.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// A path with its methods. OPTIONS says which they are, and any other method is told so too.
+fn resource<const N: usize>(path: &'static str, allow: &'static str, routes: [Route; N]) -> impl HttpServiceFactory {
+    let other = web::to(move |method: Method| async move {
+        if method == Method::OPTIONS {
+            return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());
+        }
+        let problem = Problem::new(Code::MethodNotAllowed, format!("this route takes {allow}"));
+        Err(problem.with_header(header::ALLOW, HeaderValue::from_static(allow)))
+    });
+    let resource = routes.into_iter().fold(Resource::new(path), Resource::route).default_service(other);
+    resource.wrap(from_fn(move |request: ServiceRequest, next: Next<_>| guarded(path, request, next)))
+}
+
+async fn guarded(
+    path: &'static str,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<actix_web::dev::ServiceResponse, actix_web::Error> {
+    observe::guard(path, request, next).await
+}

@@ -1,0 +1,83 @@
+//! The server, and the one way in which an application is put together for it.
+
+use std::{io, net::TcpListener, sync::Arc};
+
+use actix_web::{
+    App, Error, HttpServer,
+    body::BoxBody,
+    dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse},
+    middleware::{Next, from_fn},
+    web::Data,
+};
+use prometheus::Registry;
+
+use crate::{HttpMetrics, Operations, Settings, observe, routes};
+
+/// All that the routes need; cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    /// The use cases.
+    pub app: profile_application::App,
+    /// What was decided about this edge.
+    pub settings: Arc<Settings>,
+    /// Whether traffic is wanted; shared with who starts and stops the process.
+    pub operations: Arc<Operations>,
+    /// What is measured here.
+    pub metrics: Arc<HttpMetrics>,
+    /// What `/metrics` shows, that of other crates included.
+    pub registry: Registry,
+}
+
+impl Service {
+    /// Puts the parts together and registers what is measured.
+    ///
+    /// # Errors
+    /// Where the registry has metrics of the same names already.
+    pub fn new(
+        app: profile_application::App,
+        settings: Settings,
+        operations: Arc<Operations>,
+        registry: Registry,
+    ) -> prometheus::Result<Self> {
+        let metrics = Arc::new(HttpMetrics::register(&registry, settings.build)?);
+        Ok(Self { app, settings: Arc::new(settings), operations, metrics, registry })
+    }
+}
+
+/// The application that one worker serves: every route, with what happens around each. Production and tests use the same.
+pub fn app(
+    service: &Service,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()> + use<>,
+> {
+    let metrics = Arc::clone(&service.metrics);
+    let new_id = service.settings.new_id;
+    App::new()
+        .app_data(Data::new(service.app.clone()))
+        .app_data(Data::from(Arc::clone(&service.settings)))
+        .app_data(Data::from(Arc::clone(&service.operations)))
+        .app_data(Data::new(service.registry.clone()))
+        .configure(routes::configure)
+        .wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
+            observe::observe(Arc::clone(&metrics), new_id, request, next)
+        }))
+}
+
+/// Serves on a listener, over HTTP/1.1, until the server is stopped: signals are the binary's. The server runs once its future
+/// is polled.
+///
+/// # Errors
+/// Where the listener can't be used.
+pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Result<Server> {
+    let settings = Arc::clone(&service.settings);
+    let server = HttpServer::new(move || app(&service))
+        .workers(workers)
+        .client_request_timeout(settings.head_timeout)
+        .client_disconnect_timeout(settings.head_timeout)
+        .keep_alive(settings.keep_alive)
+        .shutdown_timeout(settings.shutdown_timeout.as_secs())
+        .max_connections(settings.max_connections)
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}

@@ -1,0 +1,77 @@
+//! What the binary decides about this edge.
+
+use std::time::Duration;
+
+use profile_application::Deadline;
+use uuid::Uuid;
+
+/// Everything configurable about HTTP. [`Settings::new`] gives the defaults.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// All waits of one request for what lies below, together. `REQUEST_TIMEOUT`; 1.5 s.
+    pub request_timeout: Duration,
+    /// The largest body that is read, in bytes; 256 KiB.
+    pub max_body_bytes: usize,
+    /// How long a whole body may take to arrive; 15 s.
+    pub body_timeout: Duration,
+    /// How long a body may pause; 5 s.
+    pub body_pause: Duration,
+    /// How long the first request of a connection may take to send its head; 5 s.
+    pub head_timeout: Duration,
+    /// How long a connection may idle between requests; 20 s.
+    pub keep_alive: Duration,
+    /// How long a stop waits for requests that are being answered; 20 s.
+    pub shutdown_timeout: Duration,
+    /// Connections that one worker serves at once; 10,000.
+    pub max_connections: usize,
+    /// Who may ask.
+    pub auth: AuthMode,
+    /// The kind of store, as `/health` names it: `sqlite` or `postgres`.
+    pub store: &'static str,
+    /// What is running.
+    pub build: BuildInfo,
+    /// Makes request ids.
+    pub new_id: fn() -> Uuid,
+}
+
+/// Who may ask, and how the tenant is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Anyone; the tenant is what `X-Tenant-ID` says.
+    None,
+}
+
+/// What is running.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuildInfo {
+    /// The released version.
+    pub version: &'static str,
+    /// The commit it was built from.
+    pub commit: &'static str,
+}
+
+impl Settings {
+    /// The defaults.
+    #[must_use]
+    pub fn new(build: BuildInfo, store: &'static str, new_id: fn() -> Uuid) -> Self {
+        Self {
+            request_timeout: Duration::from_millis(1_500),
+            max_body_bytes: 256 * 1024,
+            body_timeout: Duration::from_secs(15),
+            body_pause: Duration::from_secs(5),
+            head_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(20),
+            shutdown_timeout: Duration::from_secs(20),
+            max_connections: 10_000,
+            auth: AuthMode::None,
+            store,
+            build,
+            new_id,
+        }
+    }
+
+    /// The deadline of a request that has now been read.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::within(self.request_timeout)
+    }
+}
