@@ -144,10 +144,12 @@ impl<'a> Draft<'a> {
         self.run.states.values().all(|track| track.feed.is_empty())
     }
 
-    /// Every e-mail key whose holder [`Self::settle`] needs to know, sorted: the order in which stores lock.
+    /// Every e-mail key whose holder [`Self::settle`] needs to know, sorted: the order in which stores lock. None for an
+    /// entity whose reserved address stays what it was throughout.
     #[must_use]
     pub fn email_keys(&self) -> BTreeSet<EmailKey> {
-        self.run.states.values().flat_map(|track| track.emails_seen.iter().cloned()).collect()
+        let moving = self.run.states.values().filter(|track| track.email_set_by.is_some());
+        moving.flat_map(|track| track.emails_seen.iter().cloned()).collect()
     }
 
     /// Decides who gets which e-mail address, and makes the plan. A write whose address is taken is rejected, and the rest is

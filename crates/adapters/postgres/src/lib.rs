@@ -1,1 +1,107 @@
+//! The store that scales: PostgreSQL.
+//!
+//! This crate owns the tables in `migrations/postgres` and every statement on them. It deliberately decides nothing about what
+//! is stored: it loads what a changeset names, lets the domain make a plan under the locks, and writes the plan.
+//!
+//! Read in this order: [`commit`] (the way in), [`write`](mod@write) (a plan as statements), [`entities`] (the reads), [`pool`]
+//! (connections, and what happens when they fail), [`error`].
+//!
+//! **Behind a pooler in transaction mode** everything works: no lock and no setting outlives its transaction. Only prepared
+//! statements need [`Settings::prepared`] to be off where the pooler doesn't follow them.
+//!
+//! **Where it runs.** Connections are driven on the runtime given to [`PostgresStore::new`], and commits run there as tasks, so
+//! that a caller who goes away neither stops nor halves one. Reads are polled by the caller.
 
+mod commit;
+mod entities;
+mod error;
+mod metrics;
+mod migrate;
+mod pool;
+mod row;
+mod secrets;
+mod settings;
+mod statement;
+mod tls;
+mod write;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use profile_domain::Policy;
+use profile_ports::{Deadline, Store, StoreError};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+pub use crate::{
+    entities::explain_list,
+    migrate::MigrateError,
+    settings::{Settings, SettingsError, Tls},
+};
+use crate::{pool::Pool, row::get, statement::Statement};
+
+static PING: Statement = Statement::new("ping", include_str!("sql/ping.sql"), &[]);
+
+/// A PostgreSQL database as a [`Store`].
+pub struct PostgresStore {
+    pool: Pool,
+    policy: Arc<Policy>,
+    /// Commits that run, for [`Self::close`].
+    commits: TaskTracker,
+    schema_version: i32,
+}
+
+impl PostgresStore {
+    /// A store whose connections are made when they are needed, on `runtime`, which must be multi-threaded and outlive the
+    /// store. So this never fails for an absent server.
+    ///
+    /// # Errors
+    /// [`SettingsError`] if the settings can't work whatever the server is like.
+    pub fn new(
+        settings: &Settings,
+        policy: Policy,
+        runtime: Handle,
+        registry: &prometheus::Registry,
+    ) -> Result<Self, SettingsError> {
+        Ok(Self {
+            pool: Pool::new(settings, runtime, registry)?,
+            policy: Arc::new(policy),
+            commits: TaskTracker::new(),
+            schema_version: migrate::newest(),
+        })
+    }
+
+    /// Brings the schema to the version that this code needs, waiting for another instance that does. A schema that is ahead,
+    /// because a newer instance migrated it, is left alone.
+    ///
+    /// # Errors
+    /// [`MigrateError`]; then nothing was changed.
+    pub async fn migrate(&self, deadline: Deadline) -> Result<(), MigrateError> {
+        migrate::migrate(&self.pool, deadline).await
+    }
+
+    /// Waits for commits that have begun, each of which ends within its deadline, and closes the connections.
+    pub async fn close(&self) {
+        self.commits.close();
+        self.commits.wait().await;
+        self.pool.close();
+    }
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    /// Fails too while the schema is older than this code, or the server is a standby.
+    async fn ping(&self, deadline: Deadline) -> Result<(), StoreError> {
+        let rows = self.pool.run(&PING, &[], deadline).await?;
+        let row = rows.first().ok_or_else(|| row::corrupt("ping gave no row"))?;
+        let (version, read_only): (i32, bool) = (get(row, "version")?, get(row, "read_only")?);
+        if version < self.schema_version {
+            let reason = format!("the schema is at version {version} and must be migrated to {}", self.schema_version);
+            return Err(StoreError::Unavailable(reason.into()));
+        }
+        if read_only {
+            return Err(StoreError::Unavailable("the server takes no writes".into()));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,424 @@
+//! The way in: how a changeset becomes rows.
+//!
+//! 1. **Look** at the entities without locks. What can't be applied is refused, and what changes nothing is answered, without
+//!    a transaction. A single creation of a fresh entity needs no look and is written in one statement.
+//! 2. **Lock** in one round trip: begin, claim the idempotency key, lock the entities that exist, lock the e-mail reservations
+//!    that the look made likely, draw numbers for the lives that it made likely.
+//! 3. **Decide** under the locks: the domain makes the plan.
+//! 4. **Write** the plan and commit, in one round trip.
+//!
+//! **Deadlocks.** Every commit takes what it needs in the order idempotency key < existing entities < existing reservations <
+//! new reservations < new entities, and within each sorted by key. So two commits can't wait for each other, unless a row
+//! appears between one's look for it and its insert: that ends as a violation of a unique key or as a deadlock that the server
+//! notices, and in both cases the whole changeset is run again, which intents allow.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::try_join5;
+use profile_domain::{
+    Changeset, EntityKey, Expect, Idempotency, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
+    changeset::MAX_ITEMS,
+    plan::{Draft, Plan},
+    stored::receipt_from_json,
+    text::EmailKey,
+};
+use profile_ports::{CommitError, Deadline, StoreError};
+use tokio::time::timeout;
+use tokio_postgres::{
+    Error, Row,
+    types::{Json, Type},
+};
+use tracing::Instrument as _;
+
+use crate::{
+    PostgresStore,
+    entities::ENTITIES,
+    error::{Trouble, UniqueKey, described, leaves_connection_sound, says_failed, too_late, trouble, unavailable},
+    pool::{Lease, Pool},
+    row::{Loaded, corrupt, get, reference},
+    statement::Statement,
+    write,
+};
+
+/// How often a changeset is run again because somebody inserted what it had not found. Each time somebody else got through.
+const MAX_MISSES: u32 = 20;
+/// How often because the server undid it for the sake of another.
+const MAX_SACRIFICES: u32 = 3;
+
+static CLAIM_KEY: Statement = Statement::new(
+    "idempotency_claim",
+    include_str!("sql/claim_key.sql"),
+    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::BYTEA, Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ],
+);
+
+static READ_KEY: Statement = Statement::new(
+    "idempotency_read",
+    "SELECT fingerprint, receipt FROM idempotency_keys WHERE tenant = $1 AND route = $2 AND key = $3",
+    &[Type::TEXT, Type::TEXT, Type::TEXT],
+);
+
+static LOCK_ENTITIES: Statement =
+    Statement::new("lock_entities", include_str!("sql/lock_entities.sql"), &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY]);
+
+static LOCK_EMAILS: Statement =
+    Statement::new("lock_emails", include_str!("sql/lock_emails.sql"), &[Type::TEXT, Type::TEXT_ARRAY]);
+
+static DRAW_IDS: Statement =
+    Statement::new("draw_ids", "SELECT nextval('entity_ids') AS id FROM generate_series(1, $1::bigint)", &[Type::INT8]);
+
+impl PostgresStore {
+    /// Runs the commit as a task on the runtime of the connections.
+    pub(crate) async fn commit_as_task(
+        &self,
+        tenant: &TenantId,
+        changeset: Changeset,
+        deadline: Deadline,
+    ) -> Result<Receipt, CommitError> {
+        if changeset.writes.len() > MAX_ITEMS {
+            return Err(CommitError::TooLarge);
+        }
+        let (pool, policy, tenant) = (self.pool.clone(), Arc::clone(&self.policy), tenant.clone());
+        let work = async move { Commit::new(&pool, &policy, &tenant, &changeset, deadline).run().await };
+        let task = self.commits.spawn_on(work.in_current_span(), self.pool.runtime());
+        task.await.unwrap_or_else(|error| Err(StoreError::OutcomeUnknown(error.into()).into()))
+    }
+}
+
+/// One call, over all its attempts.
+struct Commit<'a> {
+    pool: &'a Pool,
+    policy: &'a Policy,
+    tenant: &'a TenantId,
+    changeset: &'a Changeset,
+    deadline: Deadline,
+    /// Whether the server may have been told to commit.
+    sent: AtomicBool,
+}
+
+/// Why an attempt came to nothing.
+enum Setback {
+    /// Somebody inserted meanwhile what was not there when it was looked for: run it all again.
+    Missed(Error),
+    /// The server undid it for the sake of another: run it all again.
+    Sacrificed(Error),
+    /// It is over, and the connection can be used on.
+    Ended(CommitError),
+    /// It is over, and so is the connection.
+    Broken(CommitError),
+}
+
+/// What the look without locks says will be needed. A wrong guess costs a round trip, nothing else.
+#[derive(Default)]
+struct Foresight {
+    emails: BTreeSet<EmailKey>,
+    lives: usize,
+}
+
+/// What the first round trip of a transaction brought.
+struct Locked {
+    loaded: Loaded,
+    emails: BTreeSet<EmailKey>,
+    holders: HashMap<EmailKey, Reference>,
+    ids: Vec<i64>,
+}
+
+impl<'a> Commit<'a> {
+    fn new(pool: &'a Pool, policy: &'a Policy, tenant: &'a TenantId, changeset: &'a Changeset, deadline: Deadline) -> Self {
+        Self { pool, policy, tenant, changeset, deadline, sent: AtomicBool::new(false) }
+    }
+
+    async fn run(&self) -> Result<Receipt, CommitError> {
+        tracing::trace!(writes = self.changeset.writes.len(), "committing");
+        timeout(self.deadline.remaining(), self.attempts()).await.unwrap_or_else(|_| {
+            let late = if self.sent.load(Ordering::Relaxed) { StoreError::OutcomeUnknown } else { StoreError::Unavailable };
+            Err(late(too_late()).into())
+        })
+    }
+
+    async fn attempts(&self) -> Result<Receipt, CommitError> {
+        let (mut misses, mut sacrifices) = (0, 0);
+        loop {
+            let error = match self.attempt(misses + sacrifices).await {
+                Ok(receipt) => return Ok(receipt),
+                Err(Setback::Ended(error) | Setback::Broken(error)) => return Err(error),
+                Err(Setback::Missed(error)) => {
+                    misses += 1;
+                    error
+                }
+                Err(Setback::Sacrificed(error)) => {
+                    sacrifices += 1;
+                    error
+                }
+            };
+            self.sent.store(false, Ordering::Relaxed);
+            if misses > MAX_MISSES || sacrifices > MAX_SACRIFICES {
+                return Err(unavailable(error).into());
+            }
+            tracing::debug!(misses, sacrifices, "running a changeset again");
+            // Give way to whoever got through, longer each time.
+            tokio::time::sleep(Duration::from_millis(u64::from(misses + sacrifices - 1))).await;
+        }
+    }
+
+    async fn attempt(&self, earlier: u32) -> Result<Receipt, Setback> {
+        // A fresh id needs no look, unless an earlier attempt ran into one that wasn't.
+        let writes = self.changeset.writes.iter().filter(|write| earlier > 0 || write.expect != Expect::Fresh);
+        let keys: BTreeSet<&EntityKey> = writes.map(|write| &write.key).collect();
+        let first_time = self.changeset.idempotency.is_none();
+
+        let mut foresight = Foresight::default();
+        // With a key, what was answered before comes first, whatever the entities look like now.
+        if first_time || keys.is_empty() {
+            let known = self.look(&keys).await?.entities;
+            match Draft::new(self.changeset, &known, self.policy) {
+                Err(refusal) if first_time => return Err(Setback::Ended(refusal.into())),
+                Err(_) => {}
+                Ok(draft) => {
+                    if first_time && draft.is_unchanged() {
+                        return Ok(draft.settle(&HashMap::new()).map_err(CommitError::from).map_err(Setback::Ended)?.receipt);
+                    }
+                    let living = |key: &&EntityKey| known.get(*key).is_some_and(|entity| entity.living.is_some());
+                    let named: BTreeSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
+                    foresight.lives = named.iter().filter(|key| !living(key)).count();
+                    foresight.emails = draft.email_keys();
+                    if first_time && keys.is_empty() && self.changeset.writes.len() == 1 {
+                        let plan = draft.settle(&HashMap::new()).map_err(CommitError::from).map_err(Setback::Ended)?;
+                        return self.create_fresh(plan).await;
+                    }
+                }
+            }
+        }
+
+        let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
+        match self.transact(&lease, &keys, foresight).await {
+            Ok(receipt) => {
+                lease.keep();
+                Ok(receipt)
+            }
+            Err(setback) => {
+                // It is known that nothing was or will be committed, unless the connection broke.
+                if !matches!(setback, Setback::Broken(_)) {
+                    self.sent.store(false, Ordering::Relaxed);
+                    lease.roll_back().await;
+                }
+                Err(setback)
+            }
+        }
+    }
+
+    async fn look(&self, keys: &BTreeSet<&EntityKey>) -> Result<Loaded, Setback> {
+        if keys.is_empty() {
+            return Ok(Loaded::default());
+        }
+        let (types, references) = columns(keys);
+        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&self.tenant.as_str(), &types, &references];
+        let rows = self.pool.run(&ENTITIES, &params, self.deadline).await;
+        rows.and_then(|rows| Loaded::from_rows(&rows)).map_err(|error| Setback::Ended(error.into()))
+    }
+
+    /// One statement, which commits by itself.
+    async fn create_fresh(&self, plan: Plan) -> Result<Receipt, Setback> {
+        let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
+        let prepared = lease.prepare(&[&write::CREATE_FRESH]).await;
+        if let Err(error) = prepared {
+            return Err(self.setback(error));
+        }
+        self.sent.store(true, Ordering::Relaxed);
+        match write::create_fresh(&lease, self.tenant, self.changeset.now, &plan).await {
+            Ok(()) => {
+                lease.keep();
+                Ok(plan.receipt)
+            }
+            Err(error) => {
+                if leaves_connection_sound(&error) {
+                    lease.keep();
+                }
+                match self.setback(error) {
+                    Setback::Missed(error) => match trouble(error) {
+                        Trouble::Duplicate(UniqueKey::Email, _) if self.changeset.writes[0].required => {
+                            Err(Setback::Ended(Refusal { index: 0, rejection: Rejection::EmailTaken }.into()))
+                        }
+                        Trouble::Duplicate(_, error) => Err(Setback::Missed(error)),
+                        trouble => Err(Setback::Ended(StoreError::from(trouble).into())),
+                    },
+                    setback => Err(setback),
+                }
+            }
+        }
+    }
+
+    async fn transact(&self, lease: &Lease<'_>, keys: &BTreeSet<&EntityKey>, foresight: Foresight) -> Result<Receipt, Setback> {
+        let Some(mut locked) = self.lock(lease, keys, foresight).await? else {
+            return self.replay(lease).await;
+        };
+        let ended = |error: StoreError| Setback::Ended(error.into());
+        let draft = Draft::new(self.changeset, &locked.loaded.entities, self.policy).map_err(refused)?;
+        let emails = draft.email_keys();
+        if !emails.is_subset(&locked.emails) {
+            // All of them again, so that the pass is a sorted one at least among those not held yet.
+            let rows = self.lock_emails(lease, &emails).await?;
+            locked.holders = holders(&rows).map_err(ended)?;
+        }
+        let plan = draft.settle(&locked.holders).map_err(refused)?;
+        let lives = plan.changes.iter().filter(|change| change.begins_life).count();
+        if lives > locked.ids.len() {
+            let rows = self.draw_ids(lease, lives - locked.ids.len()).await?;
+            locked.ids.extend(ids(&rows).map_err(ended)?);
+        }
+        write::write(lease, self.tenant, self.changeset, &plan, &locked.loaded.ids, &locked.ids, &self.sent)
+            .await
+            .map_err(|error| self.setback(error))?;
+        Ok(plan.receipt)
+    }
+
+    /// The first round trip. `None` if the idempotency key is there already.
+    async fn lock(
+        &self,
+        lease: &Lease<'_>,
+        keys: &BTreeSet<&EntityKey>,
+        foresight: Foresight,
+    ) -> Result<Option<Locked>, Setback> {
+        let mut statements = Vec::new();
+        if self.changeset.idempotency.is_some() {
+            statements.push(&CLAIM_KEY);
+        }
+        if !keys.is_empty() {
+            statements.push(&LOCK_ENTITIES);
+        }
+        if !foresight.emails.is_empty() {
+            statements.push(&LOCK_EMAILS);
+        }
+        if foresight.lives > 0 {
+            statements.push(&DRAW_IDS);
+        }
+        lease.prepare(&statements).await.map_err(|error| self.setback(error))?;
+
+        let begin = async { lease.begin(self.deadline).await.map_err(|error| self.setback(error)) };
+        let claim = self.claim_key(lease);
+        let entities = async {
+            if keys.is_empty() {
+                return Ok(Vec::new());
+            }
+            let (types, references) = columns(keys);
+            let rows = lease.query(&LOCK_ENTITIES, &[&self.tenant.as_str(), &types, &references]).await;
+            rows.map_err(|error| self.setback(error))
+        };
+        let emails = self.lock_emails(lease, &foresight.emails);
+        let drawn = self.draw_ids(lease, foresight.lives);
+        let ((), claimed, entities, emails, drawn) = try_join5(begin, claim, entities, emails, drawn).await?;
+        if !claimed {
+            return Ok(None);
+        }
+        let locked = || {
+            let loaded = Loaded::from_rows(&entities)?;
+            Ok(Locked { loaded, emails: foresight.emails, holders: holders(&emails)?, ids: ids(&drawn)? })
+        };
+        locked().map(Some).map_err(|error: StoreError| Setback::Ended(error.into()))
+    }
+
+    /// Whether the key is new. Waits for another changeset that has claimed it and not ended.
+    async fn claim_key(&self, lease: &Lease<'_>) -> Result<bool, Setback> {
+        let Some(Idempotency { route, key, fingerprint }) = &self.changeset.idempotency else { return Ok(true) };
+        let entity = self.changeset.writes.first().map(|write| &write.key);
+        let entity_type = entity.map_or("", |key| key.entity_type.as_str());
+        let reference = entity.map_or("", |key| key.reference.as_str());
+        let now = jiff::Timestamp::from(self.changeset.now);
+        let (tenant, fingerprint) = (self.tenant.as_str(), fingerprint.as_slice());
+        let rows = lease.query(&CLAIM_KEY, &[&tenant, route, key, &fingerprint, &entity_type, &reference, &now]).await;
+        match rows.map_err(trouble_or_broken) {
+            Ok(rows) => Ok(!rows.is_empty()),
+            Err(Ok(Trouble::LockTimeout(_))) => Err(Setback::Ended(CommitError::InProgress)),
+            Err(Ok(trouble)) => Err(setback(trouble)),
+            Err(Err(error)) => Err(self.setback(error)),
+        }
+    }
+
+    async fn lock_emails(&self, lease: &Lease<'_>, emails: &BTreeSet<EmailKey>) -> Result<Vec<Row>, Setback> {
+        if emails.is_empty() {
+            return Ok(Vec::new());
+        }
+        let emails: Vec<&str> = emails.iter().map(EmailKey::as_str).collect();
+        lease.query(&LOCK_EMAILS, &[&self.tenant.as_str(), &emails]).await.map_err(|error| self.setback(error))
+    }
+
+    async fn draw_ids(&self, lease: &Lease<'_>, count: usize) -> Result<Vec<Row>, Setback> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        lease.query(&DRAW_IDS, &[&count]).await.map_err(|error| self.setback(error))
+    }
+
+    /// What was answered when the idempotency key was used first. The transaction has written nothing, and is undone.
+    async fn replay(&self, lease: &Lease<'_>) -> Result<Receipt, Setback> {
+        let Some(Idempotency { route, key, fingerprint }) = &self.changeset.idempotency else {
+            return Err(Setback::Broken(corrupt("no key was claimed").into()));
+        };
+        let rows = lease.query(&READ_KEY, &[&self.tenant.as_str(), route, key]).await.map_err(|error| self.setback(error))?;
+        let Some(row) = rows.first() else {
+            // Claimed before and removed since, in an instant: keys are kept for a day.
+            return Err(Setback::Ended(CommitError::InProgress));
+        };
+        let read = || {
+            let known: &[u8] = get(row, "fingerprint")?;
+            let receipt: Option<Json<serde_json::Value>> = get(row, "receipt")?;
+            let receipt = receipt.map(|Json(receipt)| receipt);
+            Ok((known == fingerprint, receipt_from_json(receipt.as_ref()).map_err(corrupt)?))
+        };
+        match read() {
+            Ok((true, receipt)) => {
+                lease.batch("rollback", "ROLLBACK").await.map_err(|error| self.setback(error))?;
+                Ok(receipt)
+            }
+            Ok((false, _)) => Err(Setback::Ended(CommitError::KeyReused)),
+            Err(error) => Err(Setback::Ended(StoreError::into(error))),
+        }
+    }
+
+    /// What an error means for the attempt.
+    fn setback(&self, error: Error) -> Setback {
+        if self.sent.load(Ordering::Relaxed) && !says_failed(&error) {
+            return Setback::Broken(StoreError::OutcomeUnknown(described(error)).into());
+        }
+        match trouble_or_broken(error) {
+            Ok(trouble) => setback(trouble),
+            Err(error) => Setback::Broken(unavailable(error).into()),
+        }
+    }
+}
+
+/// What the server said, or the error back if the connection is of no more use.
+fn trouble_or_broken(error: Error) -> Result<Trouble, Error> {
+    if leaves_connection_sound(&error) { Ok(trouble(error)) } else { Err(error) }
+}
+
+fn setback(trouble: Trouble) -> Setback {
+    match trouble {
+        Trouble::Duplicate(_, error) => Setback::Missed(error),
+        Trouble::Sacrificed(error) => Setback::Sacrificed(error),
+        trouble => Setback::Ended(StoreError::from(trouble).into()),
+    }
+}
+
+fn refused(refusal: Refusal) -> Setback {
+    Setback::Ended(refusal.into())
+}
+
+fn columns<'k>(keys: &BTreeSet<&'k EntityKey>) -> (Vec<&'k str>, Vec<&'k str>) {
+    keys.iter().map(|key| (key.entity_type.as_str(), key.reference.as_str())).unzip()
+}
+
+fn holders(rows: &[Row]) -> Result<HashMap<EmailKey, Reference>, StoreError> {
+    rows.iter().map(|row| Ok((EmailKey::from_stored(get(row, "email_key")?), reference(row)?))).collect()
+}
+
+fn ids(rows: &[Row]) -> Result<Vec<i64>, StoreError> {
+    rows.iter().map(|row| get(row, "id")).collect()
+}

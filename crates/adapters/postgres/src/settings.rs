@@ -1,0 +1,87 @@
+//! What the adapter is told about its server.
+
+use std::{path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+use thiserror::Error;
+
+/// Where the server is and how to speak to it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A name, an address, or the folder of a Unix socket.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Role.
+    pub user: String,
+    /// None where the server trusts, or knows the role by other means.
+    pub password: Option<SecretString>,
+    /// Database.
+    pub database: String,
+    /// Encryption.
+    pub tls: Tls,
+    /// PEM file of the authorities that [`Tls::Verify`] believes; those of the system if there is none.
+    pub tls_root_cert: Option<PathBuf>,
+    /// Connections at most.
+    pub pool_size: usize,
+    /// How long making a connection may take, whatever the deadline of the request.
+    pub connect_timeout: Duration,
+    /// Whether statements are prepared once per connection. `false` suits a pooler in transaction mode that doesn't follow
+    /// prepared statements (PgBouncer before 1.21): each statement is then parsed anew, in the same one round trip.
+    pub prepared: bool,
+    /// How the connections are named in `pg_stat_activity`.
+    pub application_name: String,
+}
+
+/// Whether connections are encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Never.
+    Off,
+    /// If the server offers it. Its certificate is not checked, as with libpq's `prefer`: this keeps out who listens, not who
+    /// interferes.
+    #[default]
+    Prefer,
+    /// Always, with a certificate that an authority has signed for this host.
+    Verify,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port: 5432,
+            user: "postgres".to_owned(),
+            password: None,
+            database: "profiles".to_owned(),
+            tls: Tls::default(),
+            tls_root_cert: None,
+            pool_size: 16,
+            connect_timeout: Duration::from_secs(5),
+            prepared: true,
+            application_name: "profile-service".to_owned(),
+        }
+    }
+}
+
+/// Settings that can't work, whatever the server is like.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// The file of authorities can't be read, or the system has none.
+    #[error("no certificate authorities could be read from {from}: {reason}")]
+    RootCertificates {
+        /// The file, or the system's store.
+        from: String,
+        /// What happened.
+        reason: String,
+    },
+    /// TLS can't be set up.
+    #[error("TLS can't be set up")]
+    Tls(#[from] rustls::Error),
+    /// A pool of no connections.
+    #[error("the pool must have at least one connection")]
+    EmptyPool,
+    /// Metrics of this name are registered already.
+    #[error("the metrics can't be registered")]
+    Metrics(#[from] prometheus::Error),
+}

@@ -1,0 +1,334 @@
+//! A plan as statements: set-wise, one for each table and kind of write, all sent at once with the `COMMIT` behind them. If one
+//! fails the server takes the rest for nothing and the `COMMIT` for a rollback.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::future::try_join_all;
+use profile_domain::{
+    Changeset, EntityKey, Moment, TenantId,
+    plan::{EntityChange, Plan},
+    stored::{FactColumns, receipt_to_json},
+};
+use serde_json::{Map, Value};
+use tokio_postgres::{
+    Error,
+    types::{Json, ToSql, Type},
+};
+
+use crate::{pool::Lease, statement::Statement};
+
+pub(crate) static CREATE_FRESH: Statement = Statement::new(
+    "create_fresh",
+    include_str!("sql/create_fresh.sql"),
+    &[
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT8,
+        Type::TIMESTAMPTZ,
+        Type::TIMESTAMPTZ,
+        Type::INT4,
+        Type::TEXT,
+        Type::JSONB,
+        Type::JSONB,
+        Type::JSONB,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT,
+        Type::JSONB,
+    ],
+);
+
+static RELEASE_EMAILS: Statement = Statement::new(
+    "emails_release",
+    "DELETE FROM profile_emails AS e USING unnest($2::text[], $3::text[]) AS released (email_key, reference)
+     WHERE e.tenant = $1 AND e.email_key = released.email_key AND e.reference = released.reference",
+    &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY],
+);
+
+static TAKE_EMAILS: Statement = Statement::new(
+    "emails_take",
+    "INSERT INTO profile_emails (tenant, email_key, reference) SELECT $1, taken.* FROM unnest($2::text[], $3::text[]) AS taken",
+    &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY],
+);
+
+const ENTITY_COLUMNS: &[Type] = &[
+    Type::TEXT,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::JSONB_ARRAY,
+    Type::JSONB_ARRAY,
+    Type::JSONB_ARRAY,
+];
+
+static INSERT_ENTITIES: Statement = Statement::new("entities_insert", include_str!("sql/insert_entities.sql"), ENTITY_COLUMNS);
+
+static UPDATE_ENTITIES: Statement = Statement::new("entities_update", include_str!("sql/update_entities.sql"), ENTITY_COLUMNS);
+
+static REMOVE_VALUES: Statement = Statement::new(
+    "values_remove",
+    "DELETE FROM entity_values AS v USING unnest($2::bigint[], $3::bigint[]) AS removed (key, entity)
+     WHERE v.tenant = $1 AND v.key = removed.key AND v.entity = removed.entity",
+    &[Type::TEXT, Type::INT8_ARRAY, Type::INT8_ARRAY],
+);
+
+static ADD_VALUES: Statement = Statement::new(
+    "values_add",
+    "INSERT INTO entity_values (tenant, key, entity) SELECT $1, added.* FROM unnest($2::bigint[], $3::bigint[]) AS added",
+    &[Type::TEXT, Type::INT8_ARRAY, Type::INT8_ARRAY],
+);
+
+static BLANK_FEED: Statement = Statement::new(
+    "feed_blank",
+    "UPDATE feed SET changes = NULL WHERE tenant = $1 AND entity = ANY ($2) AND changes IS NOT NULL",
+    &[Type::TEXT, Type::INT8_ARRAY],
+);
+
+static FORGET_RECEIPTS: Statement = Statement::new(
+    "idempotency_forget",
+    include_str!("sql/forget_receipts.sql"),
+    &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY],
+);
+
+static APPEND_FEED: Statement = Statement::new(
+    "feed_append",
+    include_str!("sql/insert_feed.sql"),
+    &[
+        Type::TEXT,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::JSONB_ARRAY,
+        Type::TIMESTAMPTZ,
+    ],
+);
+
+static KEEP_RECEIPT: Statement = Statement::new(
+    "idempotency_keep",
+    "UPDATE idempotency_keys SET receipt = $4 WHERE tenant = $1 AND route = $2 AND key = $3",
+    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::JSONB],
+);
+
+/// Rows of `entities`, column by column.
+#[derive(Default)]
+struct EntityRows<'p> {
+    types: Vec<&'p str>,
+    references: Vec<&'p str>,
+    ids: Vec<Option<i64>>,
+    versions: Vec<i64>,
+    created: Vec<Option<jiff::Timestamp>>,
+    updated: Vec<Option<jiff::Timestamp>>,
+    deleted: Vec<Option<jiff::Timestamp>>,
+    revisions: Vec<Option<i32>>,
+    names: Vec<Option<&'p str>>,
+    properties: Vec<Option<Json<Map<String, Value>>>>,
+    provenance: Vec<Option<Json<Value>>>,
+    superseded: Vec<Option<Json<Map<String, Value>>>>,
+}
+
+/// Rows of `feed`, column by column.
+#[derive(Default)]
+struct FeedRows<'p> {
+    types: Vec<&'p str>,
+    references: Vec<&'p str>,
+    entities: Vec<Option<i64>>,
+    versions: Vec<i64>,
+    kinds: Vec<&'static str>,
+    changes: Vec<Json<&'p Map<String, Value>>>,
+}
+
+/// The answer of a statement that was sent.
+type Sent<'s> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 's>>;
+
+/// A plan, table by table.
+#[derive(Default)]
+struct Rows<'p> {
+    inserted: EntityRows<'p>,
+    updated: EntityRows<'p>,
+    removed_keys: Vec<i64>,
+    removed_of: Vec<i64>,
+    added_keys: Vec<i64>,
+    added_of: Vec<i64>,
+    ended_ids: Vec<i64>,
+    ended_types: Vec<&'p str>,
+    ended_references: Vec<&'p str>,
+    feed: FeedRows<'p>,
+}
+
+/// Writes a plan and commits the open transaction. `known` are the numbers of the entities that live, `drawn` at least as many
+/// new ones as lives begin. `sent` is set once the server may have been told to commit.
+pub(crate) async fn write(
+    lease: &Lease<'_>,
+    tenant: &TenantId,
+    changeset: &Changeset,
+    plan: &Plan,
+    known: &HashMap<EntityKey, i64>,
+    drawn: &[i64],
+    sent: &AtomicBool,
+) -> Result<(), Error> {
+    let rows = Rows::of(plan, known, drawn);
+    let tenant = tenant.as_str();
+    let released: (Vec<&str>, Vec<&str>) = plan.released.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
+    let taken: (Vec<&str>, Vec<&str>) = plan.taken.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
+    let receipt = changeset.idempotency.as_ref().map(|key| (key, Json(receipt_to_json(&plan.receipt))));
+    let now = jiff::Timestamp::from(changeset.now);
+
+    let (inserted, updated, feed) = (&rows.inserted, &rows.updated, &rows.feed);
+    // In the order that excludes deadlocks, and earlier feed rows blanked before new ones come.
+    let mut writes: Vec<(&Statement, Vec<&(dyn ToSql + Sync)>)> = Vec::new();
+    let mut push = |needed: bool, statement, params| {
+        if needed {
+            writes.push((statement, params));
+        }
+    };
+    push(!released.0.is_empty(), &RELEASE_EMAILS, vec![&tenant, &released.0, &released.1]);
+    push(!taken.0.is_empty(), &TAKE_EMAILS, vec![&tenant, &taken.0, &taken.1]);
+    push(!inserted.types.is_empty(), &INSERT_ENTITIES, inserted.params(&tenant));
+    push(!updated.types.is_empty(), &UPDATE_ENTITIES, updated.params(&tenant));
+    push(!rows.removed_keys.is_empty(), &REMOVE_VALUES, vec![&tenant, &rows.removed_keys, &rows.removed_of]);
+    push(!rows.added_keys.is_empty(), &ADD_VALUES, vec![&tenant, &rows.added_keys, &rows.added_of]);
+    push(!rows.ended_ids.is_empty(), &BLANK_FEED, vec![&tenant, &rows.ended_ids]);
+    push(!rows.ended_types.is_empty(), &FORGET_RECEIPTS, vec![&tenant, &rows.ended_types, &rows.ended_references]);
+    push(!feed.types.is_empty(), &APPEND_FEED, feed.params(&tenant, &now));
+    if let Some((idempotency, receipt)) = &receipt {
+        push(true, &KEEP_RECEIPT, vec![&tenant, &idempotency.route, &idempotency.key, receipt]);
+    }
+
+    let statements: Vec<&Statement> = writes.iter().map(|(statement, _)| *statement).collect();
+    lease.prepare(&statements).await?;
+    sent.store(true, Ordering::Relaxed);
+    let mut pipeline: Vec<Sent<'_>> = Vec::with_capacity(writes.len() + 1);
+    for (statement, params) in &writes {
+        pipeline.push(Box::pin(async move { lease.query(statement, params).await.map(drop) }));
+    }
+    pipeline.push(Box::pin(lease.batch("commit", "COMMIT")));
+    try_join_all(pipeline).await.map(drop)
+}
+
+/// Writes a plan that creates one entity, in one statement that commits by itself.
+pub(crate) async fn create_fresh(lease: &Lease<'_>, tenant: &TenantId, now: Moment, plan: &Plan) -> Result<(), Error> {
+    let [change] = plan.changes.as_slice() else { return Ok(()) };
+    let ([entry], Some(living)) = (change.feed.as_slice(), &change.after.living) else { return Ok(()) };
+    let columns = FactColumns::of(living);
+    let (created, updated) = (jiff::Timestamp::from(now), jiff::Timestamp::from(living.updated_at));
+    let emails: Vec<&str> = plan.taken.iter().map(|(key, _)| key.as_str()).collect();
+    let keys: Vec<i64> = change.keys_added.iter().map(|key| key.0).collect();
+    let params: [&(dyn ToSql + Sync); 15] = [
+        &tenant.as_str(),
+        &change.key.entity_type.as_str(),
+        &change.key.reference.as_str(),
+        &change.after.version.get(),
+        &created,
+        &updated,
+        &living.rules_revision,
+        &change.name_key,
+        &Json(&columns.properties),
+        &Json(&columns.provenance),
+        &columns.superseded.as_ref().map(Json),
+        &emails,
+        &keys,
+        &entry.kind.as_str(),
+        &Json(&entry.changes),
+    ];
+    lease.query(&CREATE_FRESH, &params).await.map(drop)
+}
+
+impl<'p> Rows<'p> {
+    fn of(plan: &'p Plan, known: &HashMap<EntityKey, i64>, drawn: &[i64]) -> Self {
+        let mut rows = Self::default();
+        let mut drawn = drawn.iter().copied();
+        for change in &plan.changes {
+            let before = known.get(&change.key).copied();
+            let after = match (&change.after.living, change.begins_life) {
+                (None, _) => None,
+                (Some(_), true) => drawn.next(),
+                (Some(_), false) => before,
+            };
+            let entities = if change.before.is_none() { &mut rows.inserted } else { &mut rows.updated };
+            entities.push(change, after);
+            for (keys, life, to_keys, to_lives) in [
+                (&change.keys_removed, before, &mut rows.removed_keys, &mut rows.removed_of),
+                (&change.keys_added, after, &mut rows.added_keys, &mut rows.added_of),
+            ] {
+                to_keys.extend(keys.iter().map(|key| key.0));
+                to_lives.extend(keys.iter().filter_map(|_| life));
+            }
+            let (entity_type, reference) = (change.key.entity_type.as_str(), change.key.reference.as_str());
+            if change.ended_life {
+                rows.ended_ids.extend(before);
+                rows.ended_types.push(entity_type);
+                rows.ended_references.push(reference);
+            }
+            for entry in &change.feed {
+                rows.feed.types.push(entity_type);
+                rows.feed.references.push(reference);
+                rows.feed.entities.push(after.or(before));
+                rows.feed.versions.push(entry.version.get());
+                rows.feed.kinds.push(entry.kind.as_str());
+                rows.feed.changes.push(Json(&entry.changes));
+            }
+        }
+        rows
+    }
+}
+
+impl<'p> EntityRows<'p> {
+    fn push(&mut self, change: &'p EntityChange, id: Option<i64>) {
+        let living = change.after.living.as_ref();
+        let columns = living.map(FactColumns::of);
+        self.types.push(change.key.entity_type.as_str());
+        self.references.push(change.key.reference.as_str());
+        self.ids.push(id);
+        self.versions.push(change.after.version.get());
+        self.created.push(living.map(|living| living.created_at.into()));
+        self.updated.push(living.map(|living| living.updated_at.into()));
+        self.deleted.push(change.after.floor.map(Into::into));
+        self.revisions.push(living.map(|living| living.rules_revision));
+        self.names.push(change.name_key.as_deref());
+        let (properties, provenance, superseded) = match columns {
+            None => (None, None, None),
+            Some(columns) => (Some(Json(columns.properties)), Some(Json(columns.provenance)), columns.superseded.map(Json)),
+        };
+        self.properties.push(properties);
+        self.provenance.push(provenance);
+        self.superseded.push(superseded);
+    }
+
+    fn params<'s>(&'s self, tenant: &'s &'p str) -> Vec<&'s (dyn ToSql + Sync)> {
+        vec![
+            tenant,
+            &self.types,
+            &self.references,
+            &self.ids,
+            &self.versions,
+            &self.created,
+            &self.updated,
+            &self.deleted,
+            &self.revisions,
+            &self.names,
+            &self.properties,
+            &self.provenance,
+            &self.superseded,
+        ]
+    }
+}
+
+impl FeedRows<'_> {
+    fn params<'s>(&'s self, tenant: &'s &str, now: &'s jiff::Timestamp) -> Vec<&'s (dyn ToSql + Sync)> {
+        vec![tenant, &self.types, &self.references, &self.entities, &self.versions, &self.kinds, &self.changes, now]
+    }
+}

@@ -1,0 +1,89 @@
+-- Text that is compared carries COLLATE "C": bytes, as SQLite and the domain compare, whatever the cluster's locale.
+-- Constraints and indexes have names, because the adapter maps names to errors.
+
+-- Numbers the lives of entities: ascending, never given out twice.
+CREATE SEQUENCE entity_ids AS bigint;
+
+-- An entity: living, or the tombstone of one. `id` is the number of its life, so it is NULL for a tombstone, which keeps
+-- nothing but its version and `deleted_at`. `deleted_at` stays after a revival: facts dated at or before it stay out.
+CREATE TABLE entities (
+    tenant         text COLLATE "C" NOT NULL,
+    type           text COLLATE "C" NOT NULL,
+    reference      text COLLATE "C" NOT NULL,
+    id             bigint,
+    properties     jsonb,
+    provenance     jsonb,
+    superseded     jsonb,
+    version        bigint NOT NULL,
+    rules_revision integer,
+    name_key       text COLLATE "C",
+    created_at     timestamptz,
+    updated_at     timestamptz,
+    deleted_at     timestamptz,
+    CONSTRAINT entities_pkey PRIMARY KEY (tenant, type, reference),
+    CONSTRAINT entities_living CHECK (CASE WHEN id IS NULL
+        THEN num_nonnulls(properties, provenance, superseded, rules_revision, name_key, created_at, updated_at) = 0
+            AND deleted_at IS NOT NULL
+        ELSE num_nulls(properties, provenance, rules_revision, created_at, updated_at) = 0 END)
+) WITH (fillfactor = 85); -- room on the page, so that an update of properties alone touches no index
+
+CREATE UNIQUE INDEX entities_by_id ON entities (tenant, type, id) WHERE id IS NOT NULL;
+CREATE INDEX entities_by_name ON entities (tenant, type, name_key, id) WHERE id IS NOT NULL AND name_key IS NOT NULL;
+
+-- Which living entities have a value. `key` is a hash, so a reader checks what it found. No foreign key: commit keeps the
+-- rows true, and a check for each row would cost more than the row.
+CREATE TABLE entity_values (
+    tenant text COLLATE "C" NOT NULL,
+    key    bigint NOT NULL,
+    entity bigint NOT NULL,
+    CONSTRAINT entity_values_pkey PRIMARY KEY (tenant, key, entity)
+);
+
+-- Reservations of e-mail addresses by profiles.
+CREATE TABLE profile_emails (
+    tenant    text COLLATE "C" NOT NULL,
+    email_key text COLLATE "C" NOT NULL,
+    reference text COLLATE "C" NOT NULL,
+    CONSTRAINT profile_emails_pkey PRIMARY KEY (tenant, email_key)
+);
+
+-- Every committed change, in an order that ascends per entity. `xid` tells which rows a snapshot sees, which is how they
+-- are numbered later. `entity` is the life that changed; `changes` is NULL once that life has ended.
+CREATE TABLE feed (
+    tenant    text COLLATE "C" NOT NULL,
+    id        bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME feed_ids),
+    xid       xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    type      text COLLATE "C" NOT NULL,
+    reference text COLLATE "C" NOT NULL,
+    entity    bigint,
+    version   bigint NOT NULL,
+    kind      text COLLATE "C" NOT NULL,
+    changes   jsonb,
+    at        timestamptz NOT NULL,
+    CONSTRAINT feed_pkey PRIMARY KEY (tenant, id)
+);
+
+CREATE INDEX feed_by_entity ON feed (tenant, entity);
+
+-- Changesets that happen once. `type` and `reference` name the entity of the first write; `receipt` is NULL once that
+-- entity was deleted.
+CREATE TABLE idempotency_keys (
+    tenant      text COLLATE "C" NOT NULL,
+    route       text COLLATE "C" NOT NULL,
+    key         text COLLATE "C" NOT NULL,
+    fingerprint bytea NOT NULL,
+    receipt     jsonb,
+    type        text COLLATE "C" NOT NULL,
+    reference   text COLLATE "C" NOT NULL,
+    created_at  timestamptz NOT NULL,
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (tenant, route, key)
+);
+
+CREATE INDEX idempotency_keys_by_entity ON idempotency_keys (tenant, type, reference);
+
+-- Keys that all instances sign with. The one table without a tenant.
+CREATE TABLE secrets (
+    id  integer NOT NULL,
+    key bytea NOT NULL,
+    CONSTRAINT secrets_pkey PRIMARY KEY (id)
+);
