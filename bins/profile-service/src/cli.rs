@@ -1,0 +1,73 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Stores profiles, merges what several sources say about them, and serves them over REST.
+///
+/// Settings come from the environment, then from the file named by --config, then from defaults; `profile-service config` prints
+/// what is in force.
+#[derive(Parser)]
+#[command(name = "profile-service", version)]
+pub(crate) struct Cli {
+    /// TOML file with settings
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Serve the API (the default)
+    Serve(Serve),
+    /// Bring the store to the newest schema, and make its secrets
+    Migrate,
+    /// Print the settings in force, secrets hidden
+    Config(Print),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Ask the service on this machine how it is: exit code 0 if well
+    Healthcheck(Healthcheck),
+    /// Serve generated profiles, and print calls to try
+    Demo(Demo),
+    /// Make a new secret for signing; the one before stays valid
+    RotateSecret,
+}
+
+#[derive(Args, Default)]
+pub(crate) struct Serve {
+    /// Write the address that is listened on to this file, once it is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) port_file: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Print {
+    /// Print the table of all settings for README.md instead
+    #[arg(long, conflicts_with = "env_example")]
+    pub(crate) markdown: bool,
+    /// Print .env.example instead
+    #[arg(long)]
+    pub(crate) env_example: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Healthcheck {
+    /// Ask whether it is ready for requests, not only whether it lives
+    #[arg(long)]
+    pub(crate) ready: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Demo {
+    /// Keep the data in this folder; without, it is gone afterwards
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// How many profiles to generate
+    #[arg(long, value_name = "NUMBER", default_value_t = 300, value_parser = clap::value_parser!(u32).range(3..=100_000))]
+    pub(crate) profiles: u32,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}

@@ -1,0 +1,80 @@
+//! Configuration: environment first, then an optional TOML file, then defaults.
+//!
+//! One section per file, each with one struct and one `read` that validates. [`table`] lists every setting once; from it come
+//! the names that a file may use, `profile-service config`, README's table and `.env.example`.
+
+mod auth;
+mod database;
+mod duration;
+mod logging;
+mod search;
+mod secrets;
+mod server;
+mod source;
+mod survivorship;
+pub(crate) mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+pub(crate) use auth::Auth;
+pub(crate) use database::{Database, Postgres, Sqlite, Tls};
+pub(crate) use logging::{Format, Logging};
+pub(crate) use secrets::Secrets;
+pub(crate) use server::Server;
+pub(crate) use source::{ConfigError, Source};
+
+use profile_domain::Policy;
+
+/// All sections, each of them valid.
+pub(crate) struct Config {
+    pub(crate) server: Server,
+    pub(crate) database: Database,
+    pub(crate) auth: Auth,
+    pub(crate) secrets: Secrets,
+    pub(crate) logging: Logging,
+    /// Survivorship and what can be found.
+    pub(crate) policy: Policy,
+}
+
+impl Config {
+    /// Reads and validates everything.
+    pub(crate) fn load(variable: impl Fn(&str) -> Option<String>, file: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::read(&Source::load(variable, file)?)
+    }
+
+    fn read(source: &Source) -> Result<Self, ConfigError> {
+        let server = Server::read(source)?;
+        Ok(Self {
+            auth: Auth::read(source, &server)?,
+            server,
+            database: Database::read(source)?,
+            secrets: Secrets::read(source)?,
+            logging: Logging::read(source)?,
+            policy: Policy { search_fields: search::read(source)?, rules: survivorship::read(source)? },
+        })
+    }
+
+    /// Every setting with the value in force, in the order of the table; secrets are hidden.
+    pub(crate) fn in_force(&self) -> Vec<(&'static str, String)> {
+        let mut values = self.server.in_force();
+        values.extend(self.database.in_force());
+        values.extend(self.auth.in_force());
+        values.extend(self.secrets.in_force());
+        values.extend(self.logging.in_force());
+        values.extend(search::in_force(&self.policy.search_fields));
+        values
+    }
+
+    /// Survivorship as it is in force, for people.
+    pub(crate) fn rules_in_force(&self) -> Vec<String> {
+        survivorship::in_force(&self.policy.rules)
+    }
+}
+
+/// How an optional value is shown.
+fn shown(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "(unset)".into(), |value| value.to_string())
+}

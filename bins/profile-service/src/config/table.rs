@@ -1,0 +1,94 @@
+//! Every setting, once.
+
+/// One setting.
+pub(crate) struct Setting {
+    /// The environment variable.
+    pub(crate) variable: &'static str,
+    /// For people: the value, or what happens, where nothing is set.
+    pub(crate) default: &'static str,
+    /// For people: what it does, and what is allowed.
+    pub(crate) meaning: &'static str,
+    /// Never printed.
+    pub(crate) secret: bool,
+}
+
+impl Setting {
+    /// The name in the file, `section.key`: the variable in lower case, its first underscore a dot.
+    pub(crate) fn key(&self) -> String {
+        self.variable.to_lowercase().replacen('_', ".", 1)
+    }
+}
+
+const fn setting(variable: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { variable, default, meaning, secret: false }
+}
+
+const fn secret(variable: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { variable, default, meaning, secret: true }
+}
+
+/// In the order in which they are shown.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting("SERVER_PORT", "8080", "Port of the API; `0` takes a free one"),
+    setting("SERVER_HOST", "127.0.0.1", "IP address to listen on; `0.0.0.0` or `::` for all"),
+    setting("SERVER_WORKERS", "one per CPU", "Threads that serve HTTP, 1–256"),
+    setting("REQUEST_TIMEOUT", "1500ms", "How long a request may take until it is answered with 503, 100ms–60s"),
+    setting(
+        "SHUTDOWN_GRACE",
+        "0s on loopback, else 3s",
+        "After SIGTERM: how long requests are still served while `/readyz` already refuses, 0s–10s",
+    ),
+    setting("DATA_DIR", "./data", "Folder of the embedded SQLite store; made if it is missing"),
+    setting("DB_HOST", "localhost", "PostgreSQL server. Any `DB_…` that is set selects PostgreSQL instead of SQLite"),
+    setting("DB_PORT", "5432", "Its port"),
+    setting("DB_USER", "postgres", "User"),
+    secret("DB_PASSWORD", "none", "Password"),
+    setting("DB_NAME", "profiles", "Database"),
+    setting(
+        "DB_TLS",
+        "prefer",
+        "`off`, `prefer` (encrypted where the server can, its certificate unchecked) or `verify` (encrypted, certificate and name checked)",
+    ),
+    setting("DB_TLS_CA", "the system's", "PEM file with the certificates that `verify` trusts"),
+    setting("DB_POOL_SIZE", "16", "Connections of this instance, 1–500"),
+    setting("DB_PREPARED_STATEMENTS", "true", "`false` behind a pooler in transaction mode that can't keep prepared statements"),
+    setting("AUTH_MODE", "none on loopback", "Who may call: `none` lets everyone in who can connect. Required off loopback"),
+    secret(
+        "SECRET_KEY",
+        "made once, kept in the store",
+        "Signs what clients carry, such as cursors: at least 32 characters. Two, the newest first and separated by a comma, while they are rotated. The same on all instances",
+    ),
+    setting("SECRET_KEY_FILE", "none", "File with the same, one to a line"),
+    setting("LOG_LEVEL", "info", "`error`, `warn`, `info`, `debug` or `trace`"),
+    setting("LOG_FORMAT", "text on a terminal, else json", "`json` or `text`"),
+    setting("SEARCH_FIELDS", "*", "Attributes that `attr.…=` can find: `*`, or a comma-separated list"),
+];
+
+/// Settings of things that aren't built yet. They are refused, because leaving them out silently would open what they
+/// should close.
+pub(crate) const NOT_BUILT: &[&str] = &["AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JWKS_URL", "AUTH_JWKS_FILE"];
+
+/// README's table.
+pub(crate) fn markdown() -> String {
+    let mut text = String::from("| Variable | In the file | Default | Meaning |\n|---|---|---|---|\n");
+    for setting in SETTINGS {
+        let default = setting.default.replace('|', "\\|");
+        let meaning = setting.meaning.replace('|', "\\|");
+        text += &format!("| `{}` | `{}` | {default} | {meaning} |\n", setting.variable, setting.key());
+    }
+    text
+}
+
+/// `.env.example`.
+pub(crate) fn env_example() -> String {
+    let mut text = String::from(
+        "# Every setting, with its default. Copy to .env and uncomment what you change.\n\
+         # Written by `make generate`; the service itself reads the environment, not this file.\n",
+    );
+    for setting in SETTINGS {
+        let plain = |text: &str| text.replace('`', "");
+        let value = if setting.default.contains(' ') || setting.default == "none" { "" } else { setting.default };
+        text += &format!("\n# {}\n# Default: {}\n#{}={value}\n", plain(setting.meaning), setting.default, setting.variable);
+    }
+    text
+}

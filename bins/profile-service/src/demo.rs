@@ -1,0 +1,155 @@
+//! `demo`: a few hundred believable people, the same every time.
+
+use anyhow::Context;
+use profile_application::{App, OnceKey};
+use profile_domain::{TenantId, profile};
+use profile_ports::Deadline;
+use serde_json::{Value, json};
+use std::{net::SocketAddr, time::Duration};
+use tokio::task::JoinSet;
+
+const FIRST: [&str; 32] = [
+    "Ada",
+    "Grace",
+    "Alan",
+    "Edsger",
+    "Barbara",
+    "Donald",
+    "Frances",
+    "Ken",
+    "Radia",
+    "Dennis",
+    "Margaret",
+    "Tony",
+    "Hedy",
+    "Linus",
+    "Katherine",
+    "Niklaus",
+    "Chidi",
+    "Yuki",
+    "Amara",
+    "Mateo",
+    "Søren",
+    "Zoë",
+    "İpek",
+    "Łukasz",
+    "Priya",
+    "Omar",
+    "Mei",
+    "Tomás",
+    "Noor",
+    "Kwame",
+    "Ingrid",
+    "Rafael",
+];
+const LAST: [&str; 29] = [
+    "Lovelace",
+    "Hopper",
+    "Turing",
+    "Dijkstra",
+    "Liskov",
+    "Knuth",
+    "Allen",
+    "Thompson",
+    "Perlman",
+    "Ritchie",
+    "Hamilton",
+    "Hoare",
+    "Lamarr",
+    "Torvalds",
+    "Johnson",
+    "Wirth",
+    "Okafor",
+    "Tanaka",
+    "Nwosu",
+    "García",
+    "Sørensen",
+    "Müller",
+    "Yılmaz",
+    "Kowalski",
+    "Sharma",
+    "Haddad",
+    "Chen",
+    "Novák",
+    "Mensah",
+];
+const PLANS: [&str; 4] = ["free", "free", "pro", "enterprise"];
+const CITIES: [(&str, &str); 12] = [
+    ("London", "GB"),
+    ("Lagos", "NG"),
+    ("Kyoto", "JP"),
+    ("Lisbon", "PT"),
+    ("Copenhagen", "DK"),
+    ("Zürich", "CH"),
+    ("İzmir", "TR"),
+    ("Kraków", "PL"),
+    ("Pune", "IN"),
+    ("Beirut", "LB"),
+    ("Accra", "GH"),
+    ("Montréal", "CA"),
+];
+const LANGUAGES: [&str; 6] = ["en", "fr", "de", "ja", "pt", "tr"];
+
+/// Creates profiles; those that are there from an earlier run stay as they are.
+pub(crate) async fn fill(app: &App, profiles: u32) -> anyhow::Result<()> {
+    // So many at a time fill a group of commits without queueing for long.
+    const AT_ONCE: usize = 64;
+    let mut running = JoinSet::new();
+    for number in 0..profiles {
+        if running.len() >= AT_ONCE {
+            running.join_next().await.transpose()?.transpose()?;
+        }
+        let app = app.clone();
+        running.spawn(async move {
+            let document = profile::parse_document(&person(number), profile::ReadOnlyMembers::Refused)
+                .map_err(|error| anyhow::anyhow!("generated profile {number}: {error:?}"))?;
+            let once = OnceKey(format!("demo-{number}"));
+            let deadline = Deadline::within(Duration::from_secs(30));
+            app.create_profile(&TenantId::default_tenant(), document, Some(once), deadline).await?;
+            anyhow::Ok(())
+        });
+    }
+    while let Some(result) = running.join_next().await {
+        result?.context("a generated profile was refused")?;
+    }
+    Ok(())
+}
+
+/// What to try first.
+pub(crate) fn calls(address: SocketAddr) -> String {
+    format!(
+        "Profiles are served on http://{address}; its documentation is at http://{address}/docs. Try:\n\n\
+         curl -s 'http://{address}/api/v1/profiles?limit=3'\n\
+         curl -s 'http://{address}/api/v1/profiles?attr.plan=pro&attr.city=Kyoto'\n\
+         curl -s 'http://{address}/api/v1/profiles?name=ada'\n\n\
+         Ctrl-C ends it."
+    )
+}
+
+/// One person, the same for the same number. The strides share no factor with the lists, so that combinations differ.
+fn person(number: u32) -> Value {
+    let at = |stride: u32, length: usize| ((number / stride.max(1)).wrapping_mul(7).wrapping_add(number) as usize) % length;
+    let first = FIRST[number as usize % FIRST.len()];
+    let last = LAST[at(32, LAST.len())];
+    let (city, country) = CITIES[at(5, CITIES.len())];
+    let plan = PLANS[at(3, PLANS.len())];
+    let ascii = |name: &str| name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect::<String>();
+    let mut attributes = json!({
+        "plan": plan,
+        "city": city,
+        "country": country,
+        "language": LANGUAGES[at(2, LANGUAGES.len())],
+        "newsletter": number.is_multiple_of(3),
+        "seats": if plan == "enterprise" { 10 + number % 90 } else { 1 },
+        "address": { "city": city, "country": country },
+    });
+    if number.is_multiple_of(4) {
+        attributes["tags"] = json!(["beta", "early-adopter"]);
+    }
+    json!({
+        "name": format!("{first} {last}"),
+        "email": format!("{}.{}.{number}@example.com", ascii(first), ascii(last)),
+        "bio": format!("Lives in {city} and is on the {plan} plan."),
+        "attributes": attributes,
+    })
+}

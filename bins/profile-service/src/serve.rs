@@ -1,0 +1,165 @@
+//! `serve`: from the listener to the last commit.
+
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use profile_application::{App, Keyring};
+use profile_http::{BuildInfo, Operations, Service, Settings};
+use prometheus::Registry;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    cli,
+    config::{Config, ConfigError, Database},
+    demo, environment, print,
+    startup::bring_up,
+    store::{Opened, Purpose},
+};
+
+/// How long requests that are being answered may still take when the service stops. With the longest `SHUTDOWN_GRACE` and
+/// [`CLOSE_TIMEOUT`] this stays within 30 s.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long commits that have begun may still take then.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// What is served.
+#[derive(Clone, Copy)]
+pub(crate) enum Content {
+    /// What the store holds.
+    Stored,
+    /// So many generated profiles.
+    Demo(u32),
+}
+
+/// Serves until a signal ends it. A second signal ends the process at once.
+pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let registry = Registry::new();
+    let opened = Opened::open(&config, Purpose::Serving, &registry).await?;
+    log_start(&config);
+    let app = app(&opened, &config);
+
+    let operations = Arc::new(Operations::new());
+    let service = Service::new(app.clone(), http_settings(&config), Arc::clone(&operations), registry)?;
+    let (listener, address) = listen(&config)?;
+    let server = profile_http::serve(listener, service, config.server.workers)?;
+    let handle = server.handle();
+    let mut server = tokio::spawn(server);
+    if let Some(file) = &options.port_file {
+        announce(file, address)?;
+    }
+    tracing::info!(address = %address, "listening");
+
+    let startup = tokio::spawn({
+        let (opened, operations) = (opened.clone(), Arc::clone(&operations));
+        async move {
+            bring_up(&opened, &app).await;
+            if let Content::Demo(profiles) = content {
+                if let Err(error) = demo::fill(&app, profiles).await {
+                    tracing::error!(error = format!("{error:#}"), "not all profiles could be generated");
+                }
+                print(&demo::calls(address));
+            }
+            operations.set_started();
+        }
+    });
+
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "stopping"),
+        ended = &mut server => bail!("the HTTP server ended by itself: {ended:?}"),
+    }
+    operations.set_draining();
+    let stop = async {
+        // Whoever routes traffic here learns from `/readyz` and goes elsewhere, while what still comes is answered.
+        tokio::time::sleep(config.server.shutdown_grace).await;
+        startup.abort();
+        handle.stop(true).await;
+        tokio::time::timeout(CLOSE_TIMEOUT, opened.close()).await
+    };
+    tokio::select! {
+        closed = stop => closed.context("commits that had begun did not end in time")?,
+        signal = signals.next() => bail!("{signal} came twice: ended without waiting"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The use cases over the store.
+pub(crate) fn app(opened: &Opened, config: &Config) -> App {
+    let configured = !config.secrets.keys.is_empty();
+    let keyring = configured.then(|| Keyring::configured(config.secrets.exposed()));
+    App::new(opened.store(), environment::environment(), keyring, config.policy.clone())
+}
+
+fn http_settings(config: &Config) -> Settings {
+    // Given by who builds the image; a build from a working copy may hold what no commit has.
+    let build = BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: option_env!("BUILD_COMMIT").unwrap_or("unknown") };
+    let store = match config.database {
+        Database::Sqlite(_) => "sqlite",
+        Database::Postgres(_) => "postgres",
+    };
+    let mut settings = Settings::new(build, store, environment::environment().new_id);
+    settings.request_timeout = config.server.request_timeout;
+    settings.shutdown_timeout = DRAIN_TIMEOUT;
+    settings
+}
+
+fn log_start(config: &Config) {
+    let mut settings: Vec<String> =
+        config.in_force().into_iter().map(|(variable, value)| format!("{variable}={value}")).collect();
+    settings.extend(config.rules_in_force());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), settings = settings.join(" "), "starting");
+    if config.auth.open_to_others {
+        tracing::warn!(
+            address = %config.server.address,
+            "AUTH_MODE=none: everyone who can connect may read and change every profile"
+        );
+    }
+}
+
+fn listen(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let wanted = config.server.address;
+    let listener = TcpListener::bind(wanted).map_err(|error| {
+        ConfigError::new(format!("SERVER_HOST and SERVER_PORT are {wanted}, which can't be listened on: {error}"))
+    })?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Writes the address for whoever waits for it: a whole file or none.
+fn announce(file: &Path, address: SocketAddr) -> anyhow::Result<()> {
+    let mut folder = file.parent().unwrap_or(Path::new("."));
+    if folder.as_os_str().is_empty() {
+        folder = Path::new(".");
+    }
+    let mut whole = tempfile::NamedTempFile::new_in(folder).with_context(|| format!("can't write {}", file.display()))?;
+    writeln!(whole, "{address}")?;
+    whole.persist(file).with_context(|| format!("can't write {}", file.display()))?;
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

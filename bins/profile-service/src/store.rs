@@ -1,0 +1,106 @@
+//! Which store is used, and how it is brought up and closed.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use profile_ports::{Deadline, Store};
+use profile_postgres::PostgresStore;
+use profile_sqlite::{ServingLock, SqliteStore};
+use prometheus::Registry;
+use tokio::runtime::Handle;
+
+use crate::config::{Config, Database, Postgres, Sqlite, Tls};
+
+/// Longer than any migration; other instances wait as long for the one that does it.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The store that configuration picked.
+#[derive(Clone)]
+pub(crate) enum Opened {
+    Sqlite { store: Arc<SqliteStore>, _lock: Option<Arc<ServingLock>> },
+    Postgres(Arc<PostgresStore>),
+}
+
+/// What the store is opened for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To serve, which one process at a time may do with an embedded store.
+    Serving,
+    /// For a command, which may run beside it.
+    Command,
+}
+
+impl Opened {
+    /// Opens the embedded store, or prepares connections to a server that may be absent still.
+    pub(crate) async fn open(config: &Config, purpose: Purpose, registry: &Registry) -> anyhow::Result<Self> {
+        let policy = config.policy.clone();
+        match &config.database {
+            Database::Sqlite(sqlite) => {
+                let settings = profile_sqlite::Settings::at(file(sqlite));
+                let registry = registry.clone();
+                // Opening waits for disks and for others that migrate.
+                tokio::task::spawn_blocking(move || {
+                    let lock = match purpose {
+                        Purpose::Serving => Some(Arc::new(profile_sqlite::lock_for_serving(&settings.path)?)),
+                        Purpose::Command => None,
+                    };
+                    let store = Arc::new(SqliteStore::open(&settings, policy, &registry)?);
+                    Ok(Self::Sqlite { store, _lock: lock })
+                })
+                .await?
+            }
+            Database::Postgres(postgres) => {
+                let store = PostgresStore::new(&settings(postgres), policy, Handle::current(), registry)
+                    .context("PostgreSQL can't be used with these DB_ settings")?;
+                Ok(Self::Postgres(Arc::new(store)))
+            }
+        }
+    }
+
+    /// As the port.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        match self {
+            Self::Sqlite { store, .. } => Arc::clone(store) as Arc<dyn Store>,
+            Self::Postgres(store) => Arc::clone(store) as Arc<dyn Store>,
+        }
+    }
+
+    /// Brings the schema to what this program needs. The embedded store was migrated when it was opened.
+    pub(crate) async fn migrate(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Sqlite { .. } => Ok(()),
+            Self::Postgres(store) => Ok(store.migrate(Deadline::within(MIGRATION_TIMEOUT)).await?),
+        }
+    }
+
+    /// Waits for commits that have begun, and lets go of everything.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite { store, .. } => store.close().await,
+            Self::Postgres(store) => store.close().await,
+        }
+    }
+}
+
+fn file(sqlite: &Sqlite) -> PathBuf {
+    sqlite.data_dir.join("profiles.db")
+}
+
+fn settings(postgres: &Postgres) -> profile_postgres::Settings {
+    profile_postgres::Settings {
+        host: postgres.host.clone(),
+        port: postgres.port,
+        user: postgres.user.clone(),
+        password: postgres.password.clone(),
+        database: postgres.name.clone(),
+        tls: match postgres.tls {
+            Tls::Off => profile_postgres::Tls::Off,
+            Tls::Prefer => profile_postgres::Tls::Prefer,
+            Tls::Verify => profile_postgres::Tls::Verify,
+        },
+        tls_root_cert: postgres.tls_ca.clone(),
+        pool_size: postgres.pool_size,
+        prepared: postgres.prepared_statements,
+        ..profile_postgres::Settings::default()
+    }
+}

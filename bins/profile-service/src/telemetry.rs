@@ -1,0 +1,33 @@
+//! Logs: one line each to standard output, as JSON or for a terminal.
+
+use std::{io::IsTerminal, panic::PanicHookInfo};
+
+use tracing_subscriber::{
+    Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+use crate::config::{Format, Logging};
+
+/// Sends logs and panics to standard output from here on.
+pub(crate) fn start(logging: &Logging) {
+    // Libraries never say more than warnings: at `debug`, drivers log the parameters of statements, which are people's data.
+    let filter = Targets::new().with_target("profile_", logging.level).with_default(logging.level.min(LevelFilter::WARN));
+    let lines = match logging.format {
+        Format::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).boxed(),
+        Format::Text => tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed(),
+    };
+    tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// One line per panic. Its message is logged only where it is a literal: one that was formatted may hold a value, and with it a
+/// person's data. The place tells the rest.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(formatted, so not shown)");
+    let place = panic.location().map(ToString::to_string);
+    let thread = std::thread::current();
+    tracing::error!(panic.message = message, panic.place = place, thread = thread.name(), "panicked");
+}
