@@ -1,19 +1,206 @@
-//! The description of all this for machines, made from the code.
+//! The description of all this for machines (OpenAPI 3.1), made from the code.
+//!
+//! Each handler describes what it takes and what success looks like. What else every answer has is added here: the failures an
+//! operation can give, by [`failures`], the headers, and HEAD beside each GET.
+
+use std::sync::LazyLock;
 
 use actix_web::{HttpResponse, http::header};
-use utoipa::OpenApi;
+use bytes::Bytes;
+use utoipa::{
+    IntoParams, OpenApi,
+    openapi::{
+        Content, Header, Object, Ref, RefOr, Required, Response, Type,
+        example::ExampleBuilder,
+        header::HeaderBuilder,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn, PathItem},
+        schema::{ObjectBuilder, Schema},
+    },
+};
+
+use crate::{
+    operations,
+    problem::{Code, Problem},
+    profiles, schema,
+};
 
 #[derive(OpenApi)]
-#[openapi()]
+#[openapi(
+    info(
+        title = "Profile Service",
+        description = "Stores profiles, merged field by field from what many sources report, and serves them.\n\n\
+            Every failure is `application/problem+json` (RFC 9457) with a stable `error.code`. Times are RFC 3339 in UTC. \
+            HEAD is taken wherever GET is; OPTIONS is answered with 204 and `Allow` on every path. A query parameter that is \
+            unknown or repeated is refused. A request's body may have 256 KiB and must be whole within 15 seconds.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "profiles", description = "Profiles of a tenant"),
+        (name = "operations", description = "For probes and for people who run the service"),
+    ),
+    paths(
+        profiles::create::create,
+        profiles::list::list,
+        profiles::read::read,
+        profiles::replace::replace,
+        profiles::patch::patch,
+        profiles::delete::delete,
+        operations::health,
+        operations::livez,
+        operations::readyz,
+        operations::metrics,
+        document,
+    ),
+    components(schemas(schema::Problem)),
+)]
 struct Document;
 
-/// The OpenAPI 3.1 description of every route.
+/// The description of every route.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    let mut document = Document::openapi();
+    for item in document.paths.paths.values_mut() {
+        each_operation(item, finish);
+        item.head = item.get.as_ref().map(head);
+    }
+    if let Some(components) = &mut document.components
+        && let Some(RefOr::T(Schema::Object(attributes))) = components.schemas.get_mut("Attributes")
+    {
+        attributes.max_properties = Some(profile_domain::profile::MAX_FIELDS);
+    }
+    document
 }
 
-/// `GET /openapi.json`
+static BYTES: LazyLock<Bytes> = LazyLock::new(|| serde_json::to_vec(&openapi()).unwrap_or_default().into());
+
+#[utoipa::path(
+    get, path = "/openapi.json", tag = "operations", operation_id = "openapi", summary = "This description",
+    responses((status = 200, description = "OpenAPI 3.1", body = Value, content_type = "application/json"))
+)]
 pub(crate) async fn document() -> HttpResponse {
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-cache")).json(openapi())
+    HttpResponse::Ok().content_type("application/json").insert_header((header::CACHE_CONTROL, "no-cache")).body(BYTES.clone())
+}
+
+const STORE_READ: &[Code] = &[Code::Internal, Code::Unavailable];
+const STORE_WRITE: &[Code] = &[Code::Internal, Code::Unavailable, Code::CommitUnknown, Code::StorageFull];
+const ASKED: &[Code] = &[Code::InvalidTenant, Code::InvalidParameter];
+const BODY: &[Code] = &[
+    Code::MissingBody,
+    Code::UnreadableBody,
+    Code::InvalidJson,
+    Code::DuplicateMember,
+    Code::JsonTooDeep,
+    Code::UnknownMember,
+    Code::RequestTimeout,
+    Code::BodyTooLarge,
+    Code::UnsupportedMediaType,
+    Code::ValidationFailed,
+];
+const ONE: &[Code] = &[Code::InvalidHeader, Code::NotFound];
+const CONDITIONS: &[Code] = &[Code::VersionConflict, Code::PreconditionFailed];
+const ONCE: &[Code] =
+    &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::NotFound, Code::AlreadyExists];
+
+/// What can go wrong with an operation.
+fn failures(operation: &str) -> Vec<Code> {
+    let sets: &[&[Code]] = match operation {
+        "createProfile" => &[ASKED, BODY, ONCE, &[Code::EmailTaken], STORE_WRITE],
+        "listProfiles" => &[ASKED, &[Code::InvalidCursor], STORE_READ],
+        "readProfile" => &[ASKED, ONE, &[Code::VersionConflict], STORE_READ],
+        "replaceProfile" | "patchProfile" => &[ASKED, BODY, ONE, CONDITIONS, &[Code::EmailTaken], STORE_WRITE],
+        "deleteProfile" => &[ASKED, ONE, CONDITIONS, STORE_WRITE],
+        "readyz" => &[&[Code::NotReady, Code::Internal]],
+        _ => &[&[Code::Internal]],
+    };
+    sets.concat()
+}
+
+fn finish(operation: &mut Operation) {
+    let id = operation.operation_id.clone().unwrap_or_default();
+    for code in failures(&id) {
+        let status = code.status().as_str().to_owned();
+        let response = operation.responses.responses.entry(status).or_insert_with(|| RefOr::T(failure()));
+        if let RefOr::T(response) = response {
+            add_failure(response, code);
+        }
+    }
+    let profiles = operation.tags.iter().flatten().any(|tag| tag == "profiles");
+    let parameters = operation.parameters.get_or_insert_default();
+    if profiles {
+        parameters.extend(schema::Tenant::into_params(|| Some(ParameterIn::Header)).into_iter().map(RefOr::T));
+    }
+    parameters.push(RefOr::T(request_id()));
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response {
+            add_headers(response, status, profiles && id != "listProfiles" && id != "deleteProfile");
+        }
+    }
+}
+
+fn failure() -> Response {
+    let mut response = Response::default();
+    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+    response.content.insert("application/problem+json".into(), RefOr::T(content));
+    response
+}
+
+fn add_failure(response: &mut Response, code: Code) {
+    let separator = if response.description.is_empty() { "" } else { " · " };
+    response.description += &format!("{separator}`{}`: {}", code.text(), code.title());
+    if let Some(RefOr::T(content)) = response.content.get_mut("application/problem+json") {
+        let example = ExampleBuilder::new().summary(code.title()).value(Some(Problem::new(code, code.title()).body()));
+        content.examples.insert(code.text().to_owned(), RefOr::T(example.build()));
+    }
+}
+
+fn add_headers(response: &mut Response, status: &str, tagged: bool) {
+    let mut add = |name: &str, header: Header| response.headers.insert(name.to_owned(), RefOr::T(header));
+    add("X-Request-ID", text("The request's id, as sent or as made here."));
+    if status == "201" {
+        add("Location", text("The path of the new profile."));
+    }
+    if tagged && ["200", "201", "304", "412"].contains(&status) {
+        add("ETag", text("Names the profile's version, for `If-Match` and `If-None-Match`."));
+    }
+    if Code::ALL.iter().any(|code| code.retry_after().is_some() && code.status().as_str() == status) {
+        let seconds = HeaderBuilder::new().schema(Some(Object::with_type(Type::Integer)));
+        add("Retry-After", seconds.description(Some("Seconds after which to try again, where that may help.")).build());
+    }
+}
+
+fn text(description: &str) -> Header {
+    HeaderBuilder::new().schema(Some(Object::with_type(Type::String))).description(Some(description)).build()
+}
+
+fn request_id() -> Parameter {
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(128))
+        .pattern(Some("^[A-Za-z0-9._-]+$"));
+    ParameterBuilder::new()
+        .name("X-Request-ID")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("Names the request in answers and logs. One that is malformed is replaced."))
+        .schema(Some(schema))
+        .build()
+}
+
+/// The same as GET, without a body.
+fn head(get: &Operation) -> Operation {
+    let mut head = get.clone();
+    head.operation_id = head.operation_id.map(|id| format!("{id}Head"));
+    head.summary = head.summary.map(|summary| format!("{summary}, without the body"));
+    for response in head.responses.responses.values_mut() {
+        if let RefOr::T(response) = response {
+            response.content.clear();
+        }
+    }
+    head
+}
+
+fn each_operation(item: &mut PathItem, apply: fn(&mut Operation)) {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [get, put, post, delete, patch].into_iter().flatten().for_each(apply);
 }
