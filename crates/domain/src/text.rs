@@ -67,12 +67,12 @@ impl fmt::Debug for EmailKey {
     }
 }
 
-/// Folds case character by character (upper case, then lower), so that `ß`, `ẞ` and `ss`, or the three forms of sigma,
-/// are equal, and so that the fold of a prefix is a prefix of the fold. Accents and composition are left as they are.
+/// Folds case character by character (lower case, then upper, then lower), so that `ß`, `ẞ` and `ss`, or the three forms of
+/// sigma, are equal, and so that the fold of a prefix is a prefix of the fold. Accents and composition are left as they are.
 #[must_use]
 pub fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }
-    text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
+    text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
