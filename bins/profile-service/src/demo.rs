@@ -133,7 +133,6 @@ fn person(number: u32) -> Value {
     let last = LAST[at(32, LAST.len())];
     let (city, country) = CITIES[at(5, CITIES.len())];
     let plan = PLANS[at(3, PLANS.len())];
-    let ascii = |name: &str| name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect::<String>();
     let mut attributes = json!({
         "plan": plan,
         "city": city,
@@ -152,4 +151,19 @@ fn person(number: u32) -> Value {
         "bio": format!("Lives in {city} and is on the {plan} plan."),
         "attributes": attributes,
     })
+}
+
+/// A name as it may stand in an address.
+fn ascii(name: &str) -> String {
+    let plain = |letter: char| match letter {
+        'á' | 'ã' => 'a',
+        'í' | 'ı' => 'i',
+        'ë' => 'e',
+        'ł' => 'l',
+        'ø' | 'ó' => 'o',
+        'ş' => 's',
+        'ü' => 'u',
+        other => other,
+    };
+    name.to_lowercase().chars().map(plain).filter(char::is_ascii_alphanumeric).collect()
 }

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use crate::config::{Config, Database, Postgres, Sqlite, Tls};
 
 /// Longer than any migration; other instances wait as long for the one that does it.
-const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
+const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The store that configuration picked.
 #[derive(Clone)]

@@ -29,7 +29,7 @@ impl Auth {
         }
     }
 
-    pub(super) fn in_force(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn in_force() -> Vec<(&'static str, String)> {
         vec![("AUTH_MODE", "none".into())]
     }
 }

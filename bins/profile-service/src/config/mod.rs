@@ -61,7 +61,7 @@ impl Config {
     pub(crate) fn in_force(&self) -> Vec<(&'static str, String)> {
         let mut values = self.server.in_force();
         values.extend(self.database.in_force());
-        values.extend(self.auth.in_force());
+        values.extend(Auth::in_force());
         values.extend(self.secrets.in_force());
         values.extend(self.logging.in_force());
         values.extend(search::in_force(&self.policy.search_fields));

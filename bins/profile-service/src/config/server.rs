@@ -35,7 +35,7 @@ impl Server {
                 "REQUEST_TIMEOUT",
                 Duration::from_millis(1500),
                 "a duration from 100ms to 60s, such as 1500ms or 2s",
-                |text| duration::parse(text).filter(|time| (Duration::from_millis(100)..=Duration::from_secs(60)).contains(time)),
+                |text| duration::parse(text).filter(|time| (Duration::from_millis(100)..=Duration::from_mins(1)).contains(time)),
             )?,
             shutdown_grace: source.parse("SHUTDOWN_GRACE", grace, "a duration from 0s to 10s, such as 3s", |text| {
                 duration::parse(text).filter(|time| *time <= Duration::from_secs(10))

@@ -17,6 +17,11 @@ impl Setting {
     pub(crate) fn key(&self) -> String {
         self.variable.to_lowercase().replacen('_', ".", 1)
     }
+
+    /// The default, where it is a value and no description.
+    fn literal(&self) -> Option<&'static str> {
+        (!self.default.contains(' ') && self.default != "none").then_some(self.default)
+    }
 }
 
 const fn setting(variable: &'static str, default: &'static str, meaning: &'static str) -> Setting {
@@ -70,25 +75,21 @@ pub(crate) const NOT_BUILT: &[&str] = &["AUTH_ISSUER", "AUTH_AUDIENCE", "AUTH_JW
 
 /// README's table.
 pub(crate) fn markdown() -> String {
-    let mut text = String::from("| Variable | In the file | Default | Meaning |\n|---|---|---|---|\n");
-    for setting in SETTINGS {
-        let default = setting.default.replace('|', "\\|");
-        let meaning = setting.meaning.replace('|', "\\|");
-        text += &format!("| `{}` | `{}` | {default} | {meaning} |\n", setting.variable, setting.key());
-    }
-    text
+    let head = ["| Variable | In the file | Default | Meaning |".to_owned(), "|---|---|---|---|".to_owned()];
+    let rows = SETTINGS.iter().map(|setting| {
+        let default = setting.literal().map_or_else(|| setting.default.to_owned(), |value| format!("`{value}`"));
+        format!("| `{}` | `{}` | {default} | {} |", setting.variable, setting.key(), setting.meaning)
+    });
+    head.into_iter().chain(rows).collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// `.env.example`.
 pub(crate) fn env_example() -> String {
-    let mut text = String::from(
-        "# Every setting, with its default. Copy to .env and uncomment what you change.\n\
-         # Written by `make generate`; the service itself reads the environment, not this file.\n",
-    );
-    for setting in SETTINGS {
-        let plain = |text: &str| text.replace('`', "");
-        let value = if setting.default.contains(' ') || setting.default == "none" { "" } else { setting.default };
-        text += &format!("\n# {}\n# Default: {}\n#{}={value}\n", plain(setting.meaning), setting.default, setting.variable);
-    }
-    text
+    let head = "# Every setting, with its default. Copy to .env, uncomment what you change, and load it where the service is started:\n\
+                # it reads its environment, not this file.";
+    let parts = SETTINGS.iter().map(|setting| {
+        let meaning = setting.meaning.replace('`', "");
+        format!("# {meaning}\n# Default: {}\n#{}={}", setting.default, setting.variable, setting.literal().unwrap_or(""))
+    });
+    std::iter::once(head.to_owned()).chain(parts).collect::<Vec<_>>().join("\n\n") + "\n"
 }
