@@ -84,7 +84,7 @@ pub async fn short_page_is_the_last<F: Fixture>() {
         name_prefix: prefix.map(str::to_owned),
         ..everything(&profile(0))
     };
-    for (query, count) in [
+    let cases: [(ListQuery, usize); 8] = [
         (everything(&profile(0)), 60),
         (ListQuery { order: Order::CreatedDescending, ..everything(&profile(0)) }, 60),
         (where_all(std::slice::from_ref(&even)), 30),
@@ -93,7 +93,8 @@ pub async fn short_page_is_the_last<F: Fixture>() {
         (by_name(None), 60),
         (by_name(Some("p3")), 9),
         (by_name(Some("q")), 0),
-    ] {
+    ];
+    for (query, count) in cases {
         for limit in [1, count.saturating_sub(1), count, count + 1].into_iter().filter(|limit| (1..=60).contains(limit)) {
             let first = client.list(&ListQuery { limit, ..query.clone() }).await;
             assert_eq!(first.len(), limit.min(count), "{query:?} limit {limit}");
