@@ -63,8 +63,12 @@ pub(crate) fn view(row: &Row) -> Result<EntityView, StoreError> {
         version: version(row)?,
         created_at: moment(row, "created_at")?,
         updated_at: moment(row, "updated_at")?,
-        // jsonb prints 1e300 as an integer of 301 digits.
-        properties: properties.into_iter().map(|(field, value)| (field, normalise(value))).collect(),
+        // A null is served as absent. jsonb prints 1e300 as an integer of 301 digits, hence normal forms.
+        properties: properties
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(field, value)| (field, normalise(value)))
+            .collect(),
     })
 }
 

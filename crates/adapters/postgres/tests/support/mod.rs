@@ -1,8 +1,11 @@
 //! A database for each test, on the server that the tests were given.
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -10,24 +13,26 @@ use std::{
     time::Duration,
 };
 
-use profile_domain::Policy;
+use profile_domain::{Changeset, EntityKey, EntityWrite, Expect, Intent, Moment, Policy, ProfileId, TenantId};
 use profile_ports::Deadline;
 use profile_postgres::{PostgresStore, Settings, Tls};
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 use tokio_postgres::{Client, Config, NoTls, config::Host};
+use uuid::Uuid;
 
 /// An empty database, dropped when this is.
-pub struct Database {
+pub(crate) struct Database {
     name: String,
     server: Config,
 }
 
 impl Database {
-    pub async fn create() -> Self {
+    pub(crate) async fn create() -> Self {
         Self::create_on(server()).await
     }
 
-    pub async fn create_on(server: Config) -> Self {
+    pub(crate) async fn create_on(server: Config) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let client = connect(&server).await;
@@ -37,7 +42,7 @@ impl Database {
     }
 
     /// For a store that uses it.
-    pub fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Settings {
         let host = match &self.server.get_hosts()[0] {
             Host::Tcp(host) => host.clone(),
             Host::Unix(folder) => folder.display().to_string(),
@@ -54,14 +59,14 @@ impl Database {
     }
 
     /// A store on it, migrated.
-    pub async fn store(&self, policy: Policy) -> Arc<PostgresStore> {
+    pub(crate) async fn store(&self, policy: Policy) -> Arc<PostgresStore> {
         let store = open(&self.settings(), policy);
         store.migrate(Deadline::within(Duration::from_mins(1))).await.unwrap();
         store
     }
 
     /// A connection beside the store's.
-    pub async fn look(&self) -> Client {
+    pub(crate) async fn look(&self) -> Client {
         let mut config = self.server.clone();
         config.dbname(&self.name).application_name("test");
         connect(&config).await
@@ -79,30 +84,102 @@ impl Drop for Database {
                 client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await
             })
         });
+        let dropped = dropping.join();
         if !std::thread::panicking() {
-            dropping.join().unwrap().unwrap();
-        } else {
-            let _ = dropping.join();
+            dropped.unwrap().unwrap();
         }
     }
 }
 
 /// A store that may not be migrated, on the runtime of the test.
-pub fn open(settings: &Settings, policy: Policy) -> Arc<PostgresStore> {
+pub(crate) fn open(settings: &Settings, policy: Policy) -> Arc<PostgresStore> {
     Arc::new(PostgresStore::new(settings, policy, Handle::current(), &prometheus::Registry::new()).unwrap())
 }
 
 /// The server that the environment names.
 #[expect(clippy::disallowed_methods, reason = "tests have no configuration; the runner hands the server over this way")]
-pub fn server() -> Config {
+pub(crate) fn server() -> Config {
     let url = std::env::var("TEST_POSTGRES_URL").expect(
         "TEST_POSTGRES_URL names no PostgreSQL server: run `make test`, or `scripts/with-postgres cargo nextest run`, which starts one",
     );
     url.parse().expect("TEST_POSTGRES_URL is a URL such as postgres://postgres@127.0.0.1:5432/postgres")
 }
 
-pub async fn connect(config: &Config) -> Client {
+pub(crate) async fn connect(config: &Config) -> Client {
     let (client, connection) = config.connect(NoTls).await.expect("the server that TEST_POSTGRES_URL names answers");
     tokio::spawn(connection);
     client
+}
+
+/// Enough for anything that works.
+pub(crate) fn deadline() -> Deadline {
+    Deadline::within(Duration::from_secs(30))
+}
+
+pub(crate) fn tenant() -> TenantId {
+    TenantId::default_tenant()
+}
+
+pub(crate) fn profile(number: u128) -> EntityKey {
+    EntityKey::profile(ProfileId(Uuid::from_u128(number)))
+}
+
+/// A changeset of one write that replaces a profile's document.
+pub(crate) fn replace(key: &EntityKey, expect: Expect, name: &str) -> Changeset {
+    let id = &key.reference;
+    let Value::Object(document) = json!({"name": name, "email": format!("{id}@example.com"), "plan": "pro"}) else {
+        unreachable!()
+    };
+    let write = EntityWrite { key: key.clone(), intent: Intent::Replace(document), expect, required: true };
+    Changeset { now: Moment::from_micros(1_767_225_600_000_000), writes: vec![write], idempotency: None }
+}
+
+/// A server of its own, for tests that stop it or measure it whole.
+pub(crate) struct PrivateServer {
+    script: Child,
+    pub(crate) config: Config,
+}
+
+impl PrivateServer {
+    pub(crate) fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../scripts/with-postgres");
+        // Lives until its standard input is closed.
+        let mut script = Command::new(script)
+            .args(["bash", "-c", "echo $TEST_POSTGRES_URL; cat"])
+            .env_remove("TEST_POSTGRES_URL")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(script.stdout.as_mut().unwrap()).read_line(&mut url).unwrap();
+        Self { script, config: url.trim().parse().unwrap() }
+    }
+
+    /// Every process of the server.
+    pub(crate) async fn processes(&self) -> Vec<u32> {
+        let file = connect(&self.config).await.query_one("SELECT pg_read_file('postmaster.pid')", &[]).await.unwrap();
+        let postmaster: u32 = file.get::<_, String>(0).lines().next().unwrap().parse().unwrap();
+        let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+            // After the name, which may hold anything and ends with the last parenthesis: state, parent.
+            let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+            (parent == postmaster).then_some(process)
+        });
+        std::iter::once(postmaster).chain(children).collect()
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}
+
+/// Sends a signal to processes of a private server.
+pub(crate) fn signal(processes: &[u32], signal: &str) {
+    let status = Command::new("kill").arg(signal).args(processes.iter().map(u32::to_string)).status().unwrap();
+    assert!(status.success() || signal == "-CONT", "kill {signal}: {status}");
 }

@@ -1,0 +1,283 @@
+//! What holds of this adapter beyond the contract.
+
+#![allow(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
+
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use profile_domain::{Expect, Intent, Policy, search::ListQuery};
+use profile_ports::{CommitError, Deadline, Entities as _, Secrets as _, Store as _, StoreError};
+use profile_postgres::{PostgresStore, Settings};
+use tokio::task::JoinSet;
+
+use crate::support::{Database, deadline, open, profile, replace, tenant};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_instances_migrate_at_once() {
+    let database = Database::create().await;
+    let mut migrating = JoinSet::new();
+    for _ in 0..10 {
+        let store = open(&database.settings(), Policy::default());
+        migrating.spawn(async move { store.migrate(deadline()).await });
+    }
+    while let Some(migrated) = migrating.join_next().await {
+        migrated.unwrap().unwrap();
+    }
+    let history = database.look().await.query("SELECT version FROM refinery_schema_history", &[]).await.unwrap();
+    assert_eq!(history.iter().map(|row| row.get::<_, i32>(0)).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_migration_is_refused() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    database.look().await.execute("UPDATE refinery_schema_history SET checksum = '1'", &[]).await.unwrap();
+    let error = store.migrate(deadline()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "migration V1 (create_store) was applied to this database in another form than the one in this program"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ping_fails_until_the_schema_is_there() {
+    let database = Database::create().await;
+    let store = open(&database.settings(), Policy::default());
+    let error = store.ping(deadline()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    let error = store.commit(&tenant(), replace(&profile(1), Expect::Fresh, "Ada"), deadline()).await.unwrap_err();
+    assert!(matches!(error, CommitError::Store(StoreError::Unavailable(_))), "{error:?}");
+
+    store.migrate(deadline()).await.unwrap();
+    store.ping(deadline()).await.unwrap();
+
+    let look = database.look().await;
+    look.execute("UPDATE refinery_schema_history SET version = 0", &[]).await.unwrap();
+    let error = store.ping(deadline()).await.unwrap_err();
+    let StoreError::Unavailable(reason) = error else { panic!("{error:?}") };
+    assert_eq!(reason.to_string(), "the schema is at version 0 and must be migrated to 1");
+}
+
+/// A standby takes no writes; a database that is read-only by default behaves as one does.
+#[tokio::test(flavor = "multi_thread")]
+async fn standby_is_unavailable_and_its_connections_are_dropped() {
+    let database = Database::create().await;
+    drop(database.store(Policy::default()).await);
+    let look = database.look().await;
+    let name = database.settings().database;
+    look.batch_execute(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await.unwrap();
+    let store = open(&Settings { pool_size: 1, ..database.settings() }, Policy::default());
+    assert!(store.ping(deadline()).await.is_err());
+    let tenant = tenant();
+    let create = || store.commit(&tenant, replace(&profile(1), Expect::Fresh, "Ada"), deadline());
+    assert!(matches!(create().await, Err(CommitError::Store(StoreError::Unavailable(_)))));
+
+    look.batch_execute(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await.unwrap();
+    create().await.expect("a new connection is made, to the primary");
+}
+
+/// What a trigger sees of the session in which it runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_commit_is_durable() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    let look = database.look().await;
+    look.batch_execute(
+        "CREATE TABLE seen (synchronous_commit text, fsync text);
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO seen VALUES (current_setting('synchronous_commit'), current_setting('fsync'));
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER see AFTER INSERT ON feed FOR EACH ROW EXECUTE FUNCTION see()",
+    )
+    .await
+    .unwrap();
+    for (expect, name) in [(Expect::Fresh, "one statement"), (Expect::Present, "a transaction")] {
+        store.commit(&tenant(), replace(&profile(1), expect, name), deadline()).await.unwrap();
+    }
+    let seen = look.query("SELECT synchronous_commit, fsync FROM seen", &[]).await.unwrap();
+    let seen: Vec<(&str, &str)> = seen.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(seen, [("on", "on"), ("on", "on")]);
+}
+
+/// Without prepared statements everything works too, and nothing is left in the session.
+#[tokio::test(flavor = "multi_thread")]
+async fn leaves_nothing_in_the_session() {
+    let database = Database::create().await;
+    drop(database.store(Policy::default()).await);
+    let store = open(&Settings { prepared: false, pool_size: 1, ..database.settings() }, Policy::default());
+    let (tenant, key) = (tenant(), profile(1));
+    store.commit(&tenant, replace(&key, Expect::Fresh, "Ada"), deadline()).await.unwrap();
+    store.commit(&tenant, replace(&key, Expect::Present, "Grace"), deadline()).await.unwrap();
+    assert_eq!(store.view(&tenant, &key, deadline()).await.unwrap().unwrap().properties["name"], "Grace");
+    let query = ListQuery {
+        entity_type: key.entity_type.clone(),
+        filters: vec![profile_domain::search::Filter::attribute("plan", "pro")],
+        name_prefix: None,
+        order: profile_domain::search::Order::Created,
+        after: None,
+        limit: 10,
+    };
+    assert_eq!(store.list(&tenant, &query, deadline()).await.unwrap().len(), 1);
+    store.rotate_secrets([7; 32], deadline()).await.unwrap();
+    assert_eq!(store.secrets([1; 32], deadline()).await.unwrap()[0].bytes, [7; 32]);
+    let mut delete = replace(&key, Expect::Present, "");
+    delete.writes[0].intent = Intent::Delete;
+    store.commit(&tenant, delete, deadline()).await.unwrap();
+    assert_eq!(store.view(&tenant, &key, deadline()).await.unwrap(), None);
+
+    // The one connection of the pool, seen from inside: a function that the next ping happens to run.
+    let look = database.look().await;
+    look.batch_execute(
+        "CREATE TABLE seen AS SELECT 0::bigint AS statements, 0::bigint AS locks, ''::text AS timeouts WHERE false;
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO seen SELECT (SELECT count(*) FROM pg_prepared_statements WHERE name <> ''),
+                 (SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'),
+                 concat_ws(' ', current_setting('statement_timeout'), current_setting('lock_timeout'),
+                     current_setting('idle_in_transaction_session_timeout'));
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER see AFTER INSERT ON secrets FOR EACH ROW EXECUTE FUNCTION see()",
+    )
+    .await
+    .unwrap();
+    store.rotate_secrets([8; 32], deadline()).await.unwrap();
+    let seen = look.query_one("SELECT statements, locks, timeouts FROM seen", &[]).await.unwrap();
+    assert_eq!((seen.get::<_, i64>(0), seen.get::<_, i64>(1), seen.get::<_, &str>(2)), (0, 0, "0 0 0"));
+}
+
+/// A caller that waits behind a lock gives up at its deadline, and leaves nobody waiting or in a transaction on the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_ends_at_the_deadline() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    store.commit(&tenant(), replace(&profile(1), Expect::Fresh, "Ada"), deadline()).await.unwrap();
+    let holder = database.look().await;
+    holder.batch_execute("BEGIN; SELECT FROM entities FOR UPDATE").await.unwrap();
+
+    let soon = Deadline::within(Duration::from_millis(300));
+    let error = store.commit(&tenant(), replace(&profile(1), Expect::Present, "Grace"), soon).await.unwrap_err();
+    assert!(matches!(error, CommitError::Store(StoreError::Unavailable(_))), "{error:?}");
+
+    let look = database.look().await;
+    until(async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'profile-service' AND state <> 'idle'";
+        look.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0
+    })
+    .await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    store.commit(&tenant(), replace(&profile(1), Expect::Present, "Grace"), deadline()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_pool_is_unavailable() {
+    let database = Database::create().await;
+    drop(database.store(Policy::default()).await);
+    let store = open(&Settings { pool_size: 1, ..database.settings() }, Policy::default());
+    store.commit(&tenant(), replace(&profile(1), Expect::Fresh, "Ada"), deadline()).await.unwrap();
+    let holder = database.look().await;
+    holder.batch_execute("BEGIN; SELECT FROM entities FOR UPDATE").await.unwrap();
+    let waiting = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.commit(&tenant(), replace(&profile(1), Expect::Present, "Grace"), deadline()).await }
+    });
+    let look = database.look().await;
+    until(async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        look.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+    })
+    .await;
+    let error = store.view(&tenant(), &profile(1), Deadline::within(Duration::from_millis(100))).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_name_statements_and_count_connections() {
+    let database = Database::create().await;
+    let registry = prometheus::Registry::new();
+    let handle = tokio::runtime::Handle::current();
+    let store = PostgresStore::new(&database.settings(), Policy::default(), handle, &registry).unwrap();
+    store.migrate(deadline()).await.unwrap();
+    store.commit(&tenant(), replace(&profile(1), Expect::Fresh, "Ada"), deadline()).await.unwrap();
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    for line in [
+        r#"db_query_duration_seconds_count{statement="create_fresh",store="postgres"} 1"#,
+        "db_pool_size 1",
+        "db_pool_available 1",
+        "db_pool_waiting 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+/// The port is called from a runtime of one thread, as HTTP workers are, and the commit runs on the runtime given.
+#[test]
+fn commit_runs_on_the_runtime_given() {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("store").enable_all().build().unwrap();
+    let (database, store) = runtime.block_on(async {
+        let database = Database::create().await;
+        let store = database.store(Policy::default()).await;
+        (database, store)
+    });
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    tracing::subscriber::set_global_default(threads::Recorder(Arc::clone(&seen))).unwrap();
+    let caller = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    caller.block_on(async {
+        store.commit(&tenant(), replace(&profile(1), Expect::Fresh, "Ada"), deadline()).await.unwrap();
+        store.commit(&tenant(), replace(&profile(1), Expect::Present, "Grace"), deadline()).await.unwrap();
+    });
+    assert_eq!(*seen.lock().unwrap(), ["store", "store"]);
+    runtime.block_on(async { store.close().await });
+    drop(database);
+}
+
+/// Records on which threads the store says that it commits.
+mod threads {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{Event, Metadata, Subscriber, span};
+
+    pub(crate) struct Recorder(pub(crate) Arc<Mutex<Vec<String>>>);
+
+    impl Subscriber for Recorder {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            metadata.target() == "profile_postgres::commit"
+        }
+
+        fn new_span(&self, _span: &span::Attributes<'_>) -> span::Id {
+            span::Id::from_u64(1)
+        }
+
+        fn record(&self, _span: &span::Id, _values: &span::Record<'_>) {}
+
+        fn record_follows_from(&self, _span: &span::Id, _follows: &span::Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            if event.fields().any(|field| field.name() == "writes") {
+                self.0.lock().unwrap().push(std::thread::current().name().unwrap_or_default().to_owned());
+            }
+        }
+
+        fn enter(&self, _span: &span::Id) {}
+
+        fn exit(&self, _span: &span::Id) {}
+    }
+}
+
+/// Asks until it is so, within reason.
+async fn until(mut so: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asking).await.expect("it became so in time");
+}
