@@ -98,7 +98,7 @@ impl Entity {
                 Self::merge(current, key, facts.into_iter(), now, rules)
             }
             Intent::Patch { fields, clear_attributes } => {
-                let document = patched(current.and_then(|entity| entity.living.as_ref()), fields, *clear_attributes);
+                let document = patched(key, current.and_then(|entity| entity.living.as_ref()), fields, *clear_attributes);
                 let facts = replacement(current, &normal(&document), now, rules);
                 Self::merge(current, key, facts.into_iter(), now, rules)
             }
@@ -227,11 +227,12 @@ fn replacement(current: Option<&Entity>, document: &Map<String, Value>, now: Mom
 }
 
 /// The served document after a merge patch; a nested value is part of its field.
-fn patched(living: Option<&Living>, patch: &Map<String, Value>, clear_attributes: bool) -> Map<String, Value> {
+fn patched(key: &EntityKey, living: Option<&Living>, patch: &Map<String, Value>, clear_attributes: bool) -> Map<String, Value> {
+    let own = |field: &FieldName| key.entity_type.is_profile() && profile::is_own_field(field.as_str());
     let mut document: Map<String, Value> = living
         .into_iter()
         .flat_map(Living::served)
-        .filter(|(field, _)| !clear_attributes || profile::is_own_field(field.as_str()))
+        .filter(|(field, _)| !clear_attributes || own(field))
         .map(|(field, value)| (field.as_str().to_owned(), value.clone()))
         .collect();
     for (field, change) in patch {

@@ -163,13 +163,17 @@ fn a_put_dates_each_field_just_after_what_is_known_of_it_or_now() {
 }
 
 #[test]
-fn clearing_attributes_leaves_the_three_typed_fields_of_a_profile() {
+fn clearing_attributes_leaves_the_three_typed_fields_of_a_profile_and_nothing_of_others() {
     let document = object(json!({"name": "Ada", "email": "ada@example.com", "bio": "x", "plan": "pro", "n": 1}));
     let rules = Rules::default();
     let entity = Entity::apply(None, &profile(1), &Intent::Replace(document), at(0), &rules).expect("valid");
     let clear = Intent::Patch { fields: object(json!({"n": 2, "bio": null})), clear_attributes: true };
     let cleared = Entity::apply(entity.as_ref(), &profile(1), &clear, at(1), &rules).expect("valid");
     assert_eq!(served(cleared.as_ref()), object(json!({"name": "Ada", "email": "ada@example.com", "n": 2})));
+
+    let acme = applied(None, &Intent::Replace(object(json!({"name": "Acme", "plan": "pro"}))), 0, &rules);
+    let clear = Intent::Patch { fields: object(json!({"n": 2})), clear_attributes: true };
+    assert_eq!(served(applied(acme, &clear, 1, &rules).as_ref()), object(json!({"n": 2})), "its name is an attribute");
 }
 
 #[test]

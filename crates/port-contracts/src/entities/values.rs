@@ -1,6 +1,10 @@
 //! Values come back as they were normalised, and their other spellings are the same value.
 
-use profile_domain::{ItemOutcome, json::parse, profile::MAX_DEPTH};
+use profile_domain::{
+    ItemOutcome,
+    json::{merge_patch, parse},
+    profile::MAX_DEPTH,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -78,7 +82,10 @@ pub async fn values_round_trip<F: Fixture>() {
         let unchanged = [ItemOutcome::Unchanged(Some(version(2)))];
         for spelling in spellings.into_iter().chain([value.to_string()]) {
             let respelled = parse(spelling.as_bytes()).unwrap_or_else(|error| panic!("{spelling}: {error}"));
-            assert_eq!(client.commit(7, [patch(&key, json!({"v": respelled}))]).await, unchanged, "PATCH {spelling}");
+            // A null within a merge patch isn't a value, but removes one.
+            if merge_patch(Some(&respelled), &respelled) == respelled {
+                assert_eq!(client.commit(7, [patch(&key, json!({"v": respelled}))]).await, unchanged, "PATCH {spelling}");
+            }
             let mut whole = document(respelled.clone());
             whole["w"] = respelled.clone();
             assert_eq!(client.commit(8, [put(&key, whole)]).await, unchanged, "PUT {spelling}");
