@@ -23,6 +23,7 @@ mod query;
 mod metrics;
 mod observe;
 mod request_id;
+mod unread;
 
 mod docs;
 mod openapi;

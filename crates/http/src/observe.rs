@@ -26,6 +26,7 @@ use crate::{
     metrics::{HttpMetrics, method_label},
     problem::{Code, Problem},
     request_id::{self, RequestId},
+    unread::Unread,
 };
 
 /// The route's pattern until a route is found.
@@ -41,9 +42,10 @@ struct Route(Rc<Cell<&'static str>>);
 pub(crate) async fn observe<B: MessageBody + 'static>(
     metrics: Arc<HttpMetrics>,
     new_id: fn() -> Uuid,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let unread = Unread::of(&mut request);
     let id = RequestId::of(&request, new_id);
     let route = Route(Rc::new(Cell::new(UNMATCHED)));
     request.extensions_mut().insert(route.clone());
@@ -59,7 +61,10 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     headers.insert(request_id::HEADER, id.header());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     watch.end(answer.status());
-    Ok(answer)
+    Ok(match unread {
+        Some(unread) => answer.map_body(|_, body| unread.hold(body)),
+        None => answer,
+    })
 }
 
 /// Around each route: names its pattern, and turns a panic into a problem, so that the worker lives on.

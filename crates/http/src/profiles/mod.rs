@@ -27,8 +27,10 @@ fn id(request: &HttpRequest) -> Result<ProfileId, Problem> {
 /// An answer that shows one profile: its client may keep it, and asks each time whether it still holds.
 fn answer(status: StatusCode, body: &ProfileBody) -> HttpResponseBuilder {
     let mut answer = HttpResponse::build(status);
+    if status != StatusCode::NOT_MODIFIED {
+        answer.content_type("application/json");
+    }
     answer
-        .content_type("application/json")
         .insert_header((header::ETAG, conditional::etag(body.version)))
         .insert_header((header::CACHE_CONTROL, "private, no-cache"))
         .insert_header((header::VARY, "X-Tenant-ID"));
