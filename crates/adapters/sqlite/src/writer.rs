@@ -7,7 +7,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
@@ -26,16 +26,11 @@ const QUEUE: usize = 1_024;
 /// Pieces of work in a group. It takes no more either once it holds [`MAX_ITEMS`] entity writes.
 const MAX_GROUP: usize = 256;
 
-/// The handle to the thread, which ends once this is dropped and the queue is empty.
+/// The handle to the thread, which ends once nobody can send any more and the queue is empty.
 pub(crate) struct Writer {
-    queue: flume::Sender<Message>,
+    /// `None` once closed. Whoever sends does so through a clone, so that what was accepted before is still run.
+    queue: Mutex<Option<flume::Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-enum Message {
-    Run(Job),
-    /// Whatever stands behind it isn't run.
-    Stop,
 }
 
 struct Job {
@@ -125,9 +120,9 @@ where
 impl Writer {
     pub(crate) fn start(connection: Connection, metrics: Metrics) -> Result<Self, OpenError> {
         let (queue, waiting) = flume::bounded(QUEUE);
-        let run = move || Loop { connection, waiting, metrics, stopping: false }.run();
+        let run = move || Loop { connection, waiting, metrics }.run();
         let thread = std::thread::Builder::new().name("sqlite-writer".into()).spawn(run).map_err(OpenError::Thread)?;
-        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
+        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
 
     /// Runs work on the writer's thread within its transaction, and answers once that is durable. An error undoes the work.
@@ -142,10 +137,13 @@ impl Writer {
         let (caller, result) = oneshot::channel();
         let claim = Arc::new(Claim::default());
         let work = Box::new(Task { run: Some(run), result: None, caller });
-        let job = Message::Run(Job { items, deadline, claim: Arc::clone(&claim), work });
+        let job = Job { items, deadline, claim: Arc::clone(&claim), work };
+        let queue = lock(&self.queue).clone();
         // Covers the wait for room as well as the wait for the answer.
         let queued_and_done = async {
-            self.queue.send_async(job).await.map_err(|_| "the store is closed")?;
+            let queue = queue.ok_or("the store is closed")?;
+            queue.send_async(job).await.map_err(|_| "the writer ended")?;
+            drop(queue);
             result.await.map_err(|_| "the writer ended")
         };
         match tokio::time::timeout(deadline.remaining(), queued_and_done).await {
@@ -157,14 +155,18 @@ impl Writer {
 
     /// Finishes what is queued, then ends the thread and closes its connection.
     pub(crate) async fn close(&self) {
-        // An error says that the thread has ended.
-        let _ = self.queue.send_async(Message::Stop).await;
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(lock(&self.queue).take());
+        let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // It doesn't panic: each group catches its own.
             let _ = tokio::task::spawn_blocking(|| thread.join()).await;
         }
     }
+}
+
+/// What these hold can't be left halfway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn given_up(claim: &Claim, why: &'static str) -> StoreError {
@@ -174,16 +176,13 @@ fn given_up(claim: &Claim, why: &'static str) -> StoreError {
 /// What the thread owns.
 struct Loop {
     connection: Connection,
-    waiting: flume::Receiver<Message>,
+    waiting: flume::Receiver<Job>,
     metrics: Metrics,
-    stopping: bool,
 }
 
 impl Loop {
-    fn run(mut self) {
-        while !self.stopping {
-            // Without senders the store was dropped.
-            let Ok(Message::Run(first)) = self.waiting.recv() else { return };
+    fn run(self) {
+        while let Ok(first) = self.waiting.recv() {
             let mut group = Vec::new();
             let outcome = catch_unwind(AssertUnwindSafe(|| self.group(first, &mut group)));
             let lost = outcome.unwrap_or_else(|_| {
@@ -198,7 +197,7 @@ impl Loop {
 
     /// Commits what is waiting, leaving it in `group` to be answered; `Some` says that none of it was written, or why that is
     /// unknown.
-    fn group(&mut self, first: Job, group: &mut Vec<Job>) -> Option<Lost> {
+    fn group(&self, first: Job, group: &mut Vec<Job>) -> Option<Lost> {
         let first = self.begin(first)?;
         let mut items = 0;
         let mut next = Some(first);
@@ -217,7 +216,7 @@ impl Loop {
                 }
             }
             if group.len() < MAX_GROUP && items < MAX_ITEMS {
-                next = self.next();
+                next = self.waiting.try_recv().ok();
             }
         }
         self.metrics.time("commit", || self.commit(group.len()))
@@ -239,18 +238,6 @@ impl Loop {
                 }
                 return None;
             }
-        }
-    }
-
-    /// What else is waiting now.
-    fn next(&mut self) -> Option<Job> {
-        match self.waiting.try_recv() {
-            Ok(Message::Run(job)) => Some(job),
-            Ok(Message::Stop) => {
-                self.stopping = true;
-                None
-            }
-            Err(_) => None,
         }
     }
 
