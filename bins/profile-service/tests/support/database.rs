@@ -57,6 +57,19 @@ impl Database {
         self.server.get_ports().first().copied().unwrap_or(5432)
     }
 
+    /// Where the server listens; the tests' server is reached over TCP.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        let mut addresses = std::net::ToSocketAddrs::to_socket_addrs(&(self.host(), self.port())).expect("a TCP address");
+        addresses.next().expect("an address")
+    }
+
+    /// For a connection of a test's own.
+    pub(crate) fn url(&self) -> String {
+        let user = self.server.get_user().unwrap_or("postgres");
+        let password = self.server.get_password().map(|password| format!(":{}", String::from_utf8_lossy(password)));
+        format!("postgres://{user}{}@{}:{}/{}", password.unwrap_or_default(), self.host(), self.port(), self.name)
+    }
+
     /// Runs statements in this database.
     pub(crate) async fn execute(&self, statements: &str) {
         let mut config = self.server.clone();

@@ -1,0 +1,13 @@
+//! What must hold end to end, over both stores: the service as a real process, seen by its clients.
+//!
+//! Names that contain `postgres` need a server; `make test-fast` leaves them out.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod concurrency;
+mod lists;
+mod postgres_outage;
+mod stores;
+mod tenants;
+mod values;

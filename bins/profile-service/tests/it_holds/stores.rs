@@ -1,0 +1,173 @@
+//! Where a test's service keeps its data, and the few calls that every test makes.
+
+use std::{fs, io::Write, net::SocketAddr, process::Stdio};
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, ChildStdin, Command},
+};
+use tokio_postgres::NoTls;
+
+use crate::support::{Database, Server, fresh_database};
+
+/// Makes two tests of each function, one for each store.
+macro_rules! on_both_stores {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($crate::stores::Backend::sqlite()).await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name($crate::stores::Backend::postgres().await).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_both_stores;
+
+/// A store that outlives the instances started on it.
+pub(crate) enum Backend {
+    Sqlite(TempDir),
+    Postgres(Database),
+}
+
+impl Backend {
+    pub(crate) fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        Self::Postgres(fresh_database().await)
+    }
+
+    /// An instance, ready.
+    pub(crate) async fn start(&self) -> Server {
+        match self {
+            Self::Sqlite(folder) => Server::start(&[("DATA_DIR", &folder.path().display().to_string())]).await,
+            Self::Postgres(database) => start_on(database, None).await,
+        }
+    }
+}
+
+/// An instance on a database, reached through another address if one is given.
+pub(crate) async fn start_on(database: &Database, through: Option<SocketAddr>) -> Server {
+    let mut variables = database.variables();
+    if let Some(through) = through {
+        variables.push(("DB_HOST".to_owned(), through.ip().to_string()));
+        variables.push(("DB_PORT".to_owned(), through.port().to_string()));
+    }
+    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    Server::start(&variables).await
+}
+
+impl Server {
+    /// A GET that must succeed.
+    pub(crate) async fn get_json(&self, path: &str) -> Value {
+        let answer = self.client.get(self.url(path)).send().await.expect("an answer");
+        let status = answer.status();
+        let body = answer.json().await.expect("JSON");
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    /// Ends it as an operator would.
+    pub(crate) async fn stop(mut self) {
+        self.signal("TERM");
+        assert!(self.ended().await.success(), "{}", self.log());
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.base_url.trim_start_matches("http://").parse().expect("an address")
+    }
+}
+
+/// A body with what is required.
+pub(crate) fn profile(name: &str, email: &str) -> Value {
+    json!({"name": name, "email": email})
+}
+
+/// Creates a profile and gives its id.
+pub(crate) async fn create(server: &Server, body: &Value) -> String {
+    let answer = server.client.post(server.url("/api/v1/profiles")).json(body).send().await.expect("an answer");
+    let status = answer.status();
+    let created: Value = answer.json().await.expect("JSON");
+    assert_eq!(status, StatusCode::CREATED, "{created}");
+    created["id"].as_str().expect("an id").to_owned()
+}
+
+/// A PostgreSQL server of a test's own, which may be stopped without harm to others.
+pub(crate) struct PrivatePostgres {
+    pub(crate) url: String,
+    postmaster: u32,
+    /// Closed on drop, which ends the server.
+    stdin: Option<ChildStdin>,
+    child: Child,
+}
+
+impl PrivatePostgres {
+    pub(crate) async fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/with-postgres");
+        let mut child = Command::new(script)
+            .args(["sh", "-c", "echo $TEST_POSTGRES_URL; exec cat"])
+            .env_remove("TEST_POSTGRES_URL")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the script runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let url = lines.next_line().await.expect("output").expect("the URL");
+        let folder = ask(&url, "SHOW data_directory").await;
+        let pid_file = fs::read_to_string(format!("{folder}/postmaster.pid")).expect("the server's pid file");
+        let postmaster = pid_file.lines().next().and_then(|line| line.parse().ok()).expect("a pid");
+        Self { url, postmaster, stdin: child.stdin.take(), child }
+    }
+
+    /// To the server and all of its backends.
+    pub(crate) fn signal(&self, name: &str) {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.postmaster)).expect("its children");
+        let mut kill = std::process::Command::new("kill");
+        kill.arg(format!("-{name}")).arg(self.postmaster.to_string()).args(children.split_whitespace());
+        // A backend may have ended in between.
+        let _ = kill.status().expect("kill runs");
+    }
+}
+
+impl Drop for PrivatePostgres {
+    fn drop(&mut self) {
+        self.signal("CONT");
+        if let Some(stdin) = self.stdin.take() {
+            drop(stdin);
+        }
+        // The script stops the server when its command has ended; whoever waits for it need not be this test.
+        let _ = std::io::stderr().flush();
+        let _ = self.child.try_wait();
+    }
+}
+
+/// The first value of an answer.
+pub(crate) async fn ask(url: &str, query: &str) -> String {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("the server answers");
+    let driver = tokio::spawn(connection);
+    let rows = client.simple_query(query).await.expect("the query is right");
+    drop(client);
+    let _ = driver.await;
+    let value = rows.iter().find_map(|row| match row {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    value.expect("a value")
+}
+
+/// Connections of the service to a database that have begun a transaction and do nothing.
+pub(crate) async fn idle_in_transaction(server_url: &str, database: &str) -> String {
+    let query =
+        format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND state LIKE 'idle in transaction%'");
+    ask(server_url, &query).await
+}
