@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use support::{CEILING, Server, canary, run};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 fn ada() -> Value {
     json!({"name": "Ada Lovelace", "email": "ada@example.com", "attributes": {"plan": "pro"}})
@@ -148,6 +152,48 @@ async fn what_was_acknowledged_while_it_stopped_is_kept() {
         for path in client.await.expect("a client") {
             get(&server, &path).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_has_begun_is_answered_before_the_end() {
+    let mut server = Server::start(&[]).await;
+    let address = server.base_url.trim_start_matches("http://").to_owned();
+    let body = ada().to_string();
+    let (first, second) = body.split_at(10);
+    let mut connection = TcpStream::connect(&address).await.expect("it listens");
+    let head = format!(
+        "POST /api/v1/profiles HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    connection.write_all(format!("{head}{first}").as_bytes()).await.expect("a part of it");
+    wait_for_requests_in_flight(&server, 2).await;
+    server.signal("TERM");
+    let began = Instant::now();
+    while TcpStream::connect(&address).await.is_ok() {
+        assert!(began.elapsed() < CEILING, "it goes on listening");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    connection.write_all(second.as_bytes()).await.expect("the rest of it");
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 201");
+    drop(connection);
+    assert_eq!(server.ended().await.code(), Some(0), "{}", server.log());
+}
+
+/// Waits until so many requests are being worked on, the one that asks included.
+async fn wait_for_requests_in_flight(server: &Server, count: u32) {
+    let line = format!("http_requests_in_flight {count}");
+    let began = Instant::now();
+    loop {
+        let answer = server.client.get(server.url("/metrics")).send().await.expect("an answer");
+        let metrics = answer.text().await.expect("text");
+        if metrics.lines().any(|found| found == line) {
+            return;
+        }
+        assert!(began.elapsed() < CEILING, "never {count} requests at once");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
