@@ -35,7 +35,7 @@ async fn stopped_server_is_unavailable_and_comes_back() {
 
     let (load, done) = (Arc::new(Load::default()), Arc::new(AtomicBool::new(false)));
     let mut callers = JoinSet::new();
-    for caller in 0..24 {
+    for caller in 1..=24 {
         let (store, load, done) = (Arc::clone(&store), Arc::clone(&load), Arc::clone(&done));
         callers.spawn(async move {
             let mut round = 0;
@@ -182,7 +182,9 @@ async fn unchanged_items_write_next_to_no_wal() {
     changeset.writes = (0..5_000).map(write).collect();
     store.commit(&tenant(), changeset.clone(), deadline()).await.unwrap();
     // What reads and prunes leave behind once is not what the second commit writes.
-    look.batch_execute("VACUUM; CHECKPOINT").await.unwrap();
+    for sql in ["VACUUM", "CHECKPOINT"] {
+        look.batch_execute(sql).await.unwrap();
+    }
 
     let position =
         async || look.query_one("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint", &[]).await.unwrap().get::<_, i64>(0);
