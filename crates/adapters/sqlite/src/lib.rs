@@ -1,9 +1,9 @@
 //! The embedded store: one SQLite file, one thread that writes, a few connections that read.
 //!
 //! What is written is decided by the domain (`profile_domain::plan`); this crate loads what a plan needs, writes it, and
-//! makes it durable. It deliberately lacks rules, retries and caches. Modules, in the order to read them: [`entities`] (the
-//! reads), [`list`], [`commit`] (a plan becomes rows), [`writer`] (group commit), [`readers`], [`secrets`], [`row`],
-//! [`error`], [`migrate`].
+//! makes it durable. It deliberately lacks rules, retries and caches. Modules, in the order to read them: `entities` (the
+//! reads), `list`, `commit` (a plan becomes rows), `writer` (group commit), `readers`, `secrets`, `row`,
+//! `error`, `migrate`.
 
 mod commit;
 mod entities;

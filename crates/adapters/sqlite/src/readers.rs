@@ -112,3 +112,44 @@ impl Drop for Reader {
 fn unavailable(why: &'static str) -> StoreError {
     StoreError::Unavailable(why.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn soon() -> Deadline {
+        Deadline::within(Duration::from_secs(30))
+    }
+
+    fn briefly() -> Deadline {
+        Deadline::within(Duration::from_millis(20))
+    }
+
+    fn one(connection: &Connection) -> Result<i64, Failure> {
+        Ok(connection.query_row("SELECT 1", [], |row| row.get(0))?)
+    }
+
+    #[tokio::test]
+    async fn waits_and_statements_end_with_the_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings { readers: 1, ..Settings::at(folder.path().join("store.db")) };
+        migrate::migrate(&settings).unwrap();
+        let readers = Readers::open(&settings, Metrics::new().unwrap()).unwrap();
+
+        let held = readers.take(soon()).await.unwrap();
+        assert_eq!(readers.metrics.pool_available.get(), 0);
+        let late = readers.take(briefly()).await.err();
+        assert!(matches!(late, Some(StoreError::Unavailable(_))), "{late:?}");
+        drop(held);
+        assert_eq!(readers.take(briefly()).await.unwrap().read("one", one).unwrap(), 1);
+
+        let endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n";
+        let count = |connection: &Connection| Ok(connection.query_row(endless, [], |row| row.get::<_, i64>(0))?);
+        let cut = readers.take(briefly()).await.unwrap().read("endless", count);
+        assert!(matches!(cut, Err(StoreError::Unavailable(_))), "{cut:?}");
+        assert_eq!(readers.take(soon()).await.unwrap().read("one", one).unwrap(), 1, "the connection goes on");
+
+        let write = |connection: &Connection| Ok(connection.execute("DELETE FROM secrets", [])?);
+        assert!(readers.take(soon()).await.unwrap().read("write", write).is_err(), "readers can't write");
+    }
+}

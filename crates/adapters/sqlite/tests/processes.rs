@@ -10,7 +10,9 @@ use std::{
 };
 
 use profile_domain::{
-    Changeset, EntityKey, EntityWrite, Expect, Idempotency, Intent, ItemOutcome, Moment, Policy, ProfileId, TenantId, Version,
+    Changeset, EntityKey, EntityType, EntityWrite, Expect, Idempotency, Intent, ItemOutcome, Moment, Policy, ProfileId, TenantId,
+    Version,
+    search::{Filter, ListQuery, Order},
 };
 use profile_ports::{CommitError, Deadline, Entities, Secrets, Store, StoreError};
 use profile_sqlite::{OpenError, Settings, SqliteStore, lock_for_serving};
@@ -277,4 +279,36 @@ fn a_file_that_is_no_database_is_refused_with_its_name() {
     let refused = SqliteStore::open(&Settings::at(&path), Policy::default(), &Registry::new()).err().unwrap();
     assert!(refused.to_string().contains("store.db"), "{refused}");
     assert_eq!(std::fs::read_to_string(&path).unwrap().len(), 5200);
+}
+
+/// Search keys are hashes. Rows that another value put under the key of a filter are passed over, and never shorten a page.
+#[tokio::test]
+async fn colliding_search_keys_neither_show_nor_shorten_a_page() {
+    let (_folder, path) = database();
+    let (store, _) = open(&path);
+    let matches = |number: u128| number % 4 == 0;
+    for number in 1..=20 {
+        let plan = if matches(number) { "pro" } else { "free" };
+        let document = json!({"name": "Ada", "email": format!("ada{number}@example.com"), "plan": plan, "city": "Turin"});
+        store.commit(&tenant(), changeset(vec![replace(number, Expect::Any, &document)]), soon()).await.unwrap();
+    }
+    let profile = EntityType::profile();
+    let filter = Filter::attribute("plan", "pro");
+    let planted = "INSERT OR IGNORE INTO entity_values (tenant, key, entity) SELECT tenant, ?1, id FROM entities";
+    assert_eq!(Connection::open(&path).unwrap().execute(planted, [filter.key(&profile).0]).unwrap(), 15);
+
+    for filters in [vec![filter.clone()], vec![filter, Filter::attribute("city", "Turin")]] {
+        for (order, expected) in [(Order::Created, [4, 8, 12, 16]), (Order::CreatedDescending, [20, 16, 12, 8])] {
+            let query = ListQuery {
+                entity_type: profile.clone(),
+                filters: filters.clone(),
+                name_prefix: None,
+                order,
+                after: None,
+                limit: 4,
+            };
+            let page = store.list(&tenant(), &query, soon()).await.unwrap();
+            assert_eq!(page.into_iter().map(|view| view.key).collect::<Vec<_>>(), expected.map(key));
+        }
+    }
 }
