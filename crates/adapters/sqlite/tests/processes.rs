@@ -286,7 +286,7 @@ fn a_file_that_is_no_database_is_refused_with_its_name() {
 async fn colliding_search_keys_neither_show_nor_shorten_a_page() {
     let (_folder, path) = database();
     let (store, _) = open(&path);
-    let matches = |number: u128| number % 4 == 0;
+    let matches = |number: u128| number.is_multiple_of(4);
     for number in 1..=20 {
         let plan = if matches(number) { "pro" } else { "free" };
         let document = json!({"name": "Ada", "email": format!("ada{number}@example.com"), "plan": plan, "city": "Turin"});
