@@ -52,7 +52,9 @@ lint: setup ## refuses warnings of the compiler and of clippy
 
 .PHONY: docs
 docs: setup ## refuses warnings of the documentation
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+	@# Whoever reads these pages works on the code, so they show what is private and may link to it.
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" \
+		cargo doc --locked --workspace --no-deps --document-private-items
 
 .PHONY: deny
 deny: setup ## refuses drivers outside their adapter, other licenses and sources (deny.toml)
