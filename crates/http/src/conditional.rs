@@ -41,12 +41,12 @@ pub(crate) fn etag(version: Version) -> HeaderValue {
 
 /// `If-Match`, if the request has one.
 pub(crate) fn if_match(request: &HttpRequest) -> Result<Option<Tags>, Problem> {
-    tags(request, &header::IF_MATCH)
+    tags(request, &header::IF_MATCH, "If-Match")
 }
 
 /// `If-None-Match`, if the request has one.
 pub(crate) fn if_none_match(request: &HttpRequest) -> Result<Option<Tags>, Problem> {
-    tags(request, &header::IF_NONE_MATCH)
+    tags(request, &header::IF_NONE_MATCH, "If-None-Match")
 }
 
 /// What a write of an existing profile expects of it.
@@ -73,8 +73,8 @@ pub(crate) fn condition(request: &HttpRequest) -> Result<Condition, Problem> {
     }))
 }
 
-fn tags(request: &HttpRequest, name: &HeaderName) -> Result<Option<Tags>, Problem> {
-    let mut lines = request.headers().get_all(name).peekable();
+fn tags(request: &HttpRequest, header: &HeaderName, name: &str) -> Result<Option<Tags>, Problem> {
+    let mut lines = request.headers().get_all(header).peekable();
     if lines.peek().is_none() {
         return Ok(None);
     }

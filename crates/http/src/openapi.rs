@@ -66,6 +66,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     if let Some(components) = &mut document.components
         && let Some(RefOr::T(Schema::Object(attributes))) = components.schemas.get_mut("Attributes")
     {
+        let name = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(128));
+        attributes.property_names = Some(Box::new(name.build().into()));
         attributes.max_properties = Some(profile_domain::profile::MAX_FIELDS);
     }
     document
@@ -146,7 +148,7 @@ fn failure() -> Response {
 
 fn add_failure(response: &mut Response, code: Code) {
     let separator = if response.description.is_empty() { "" } else { " · " };
-    response.description += &format!("{separator}`{}`: {}", code.text(), code.title());
+    response.description.extend([separator, "`", code.text(), "`: ", code.title()]);
     if let Some(RefOr::T(content)) = response.content.get_mut("application/problem+json") {
         let example = ExampleBuilder::new().summary(code.title()).value(Some(Problem::new(code, code.title()).body()));
         content.examples.insert(code.text().to_owned(), RefOr::T(example.build()));
@@ -173,17 +175,14 @@ fn text(description: &str) -> Header {
 }
 
 fn request_id() -> Parameter {
-    let schema = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .min_length(Some(1))
-        .max_length(Some(128))
-        .pattern(Some("^[A-Za-z0-9._-]+$"));
     ParameterBuilder::new()
         .name("X-Request-ID")
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
-        .description(Some("Names the request in answers and logs. One that is malformed is replaced."))
-        .schema(Some(schema))
+        .description(Some(
+            "Names the request in answers and logs: 1–128 of A–Z, a–z, 0–9, `.`, `_` and `-`. Any other is replaced.",
+        ))
+        .schema(Some(Object::with_type(Type::String)))
         .build()
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpResponse, Resource, Route,
-    body::MessageBody,
+    body::BoxBody,
     dev::{HttpServiceFactory, ServiceRequest},
     guard,
     http::{
@@ -69,13 +69,5 @@ fn resource<const N: usize>(path: &'static str, allow: &'static str, routes: [Ro
         Err(problem.with_header(header::ALLOW, HeaderValue::from_static(allow)))
     });
     let resource = routes.into_iter().fold(Resource::new(path), Resource::route).default_service(other);
-    resource.wrap(from_fn(move |request: ServiceRequest, next: Next<_>| guarded(path, request, next)))
-}
-
-async fn guarded(
-    path: &'static str,
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<actix_web::dev::ServiceResponse, actix_web::Error> {
-    observe::guard(path, request, next).await
+    resource.wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| observe::guard(path, request, next)))
 }

@@ -1,4 +1,7 @@
 //! What bodies and parameters look like, for the documentation alone: bodies are parsed by `domain`, parameters by `query`.
+//!
+//! Bodies of requests are closed, since unknown members are refused. Answers are open: they may get members that their readers
+//! don't know.
 #![expect(dead_code, reason = "no value of these types is ever made; only their shape is wanted")]
 
 use std::collections::BTreeMap;
@@ -80,7 +83,6 @@ pub(crate) struct Attributes(BTreeMap<String, Value>);
 
 /// A profile. One that is known only from streams may lack `name` and `email`.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "id": "0199f3c2-6f0e-7cc3-98a2-4f3b1c0d9e8f", "name": "Ada Lovelace", "email": "ada@example.com",
     "bio": "Wrote the first program.", "attributes": {"plan": "pro"}, "images": [], "version": 3,
@@ -107,7 +109,6 @@ pub(crate) struct Profile {
 
 /// A profile as a single read gives it.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "source": "database", "id": "0199f3c2-6f0e-7cc3-98a2-4f3b1c0d9e8f", "name": "Ada Lovelace", "email": "ada@example.com",
     "bio": "Wrote the first program.", "attributes": {"plan": "pro"}, "images": [], "version": 3,
@@ -146,7 +147,6 @@ pub(crate) enum Source {
 
 /// Why a field has its value.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ExplainedField {
     rule: ExplainedRule,
     winner: Fact,
@@ -156,7 +156,6 @@ pub(crate) struct ExplainedField {
 
 /// The rule by which the winner was chosen.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ExplainedRule {
     #[schema(example = "newest")]
     name: String,
@@ -167,7 +166,6 @@ pub(crate) struct ExplainedRule {
 
 /// A value as one source reported it.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Fact {
     #[schema(example = "api")]
     source: String,
@@ -179,7 +177,6 @@ pub(crate) struct Fact {
 
 /// One page of a list.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Page {
     items: Vec<Profile>,
     /// The `cursor` of the next page; null on the last one.
@@ -189,7 +186,6 @@ pub(crate) struct Page {
 
 /// A failure (RFC 9457).
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Problem {
     /// Names the kind of problem, relative to this service.
     #[schema(format = "uri-reference")]
@@ -204,7 +200,6 @@ pub(crate) struct Problem {
 
 /// The same for programs.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ProblemError {
     /// Stable.
     code: String,
@@ -219,7 +214,6 @@ pub(crate) struct ProblemError {
 
 /// What is wrong with one member.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct ProblemField {
     /// Its path; empty for the body itself.
     #[schema(example = "attributes.plan")]
@@ -231,7 +225,6 @@ pub(crate) struct ProblemField {
 
 /// How the service is.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 #[schema(example = json!({
     "status": "ok", "phase": "serving", "checks": {"store": {"status": "ok", "kind": "sqlite"}}, "version": "0.1.0"
 }))]
@@ -262,14 +255,12 @@ pub(crate) enum Phase {
 
 /// What the service needs.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Checks {
     store: StoreCheck,
 }
 
 /// Whether the store answers.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct StoreCheck {
     status: Status,
     /// `sqlite` or `postgres`.

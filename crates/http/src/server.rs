@@ -73,7 +73,7 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
     let server = HttpServer::new(move || app(&service))
         .workers(workers)
         .client_request_timeout(settings.head_timeout)
-        .client_disconnect_timeout(settings.head_timeout)
+        .client_disconnect_timeout(settings.linger)
         .keep_alive(settings.keep_alive)
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
         .max_connections(settings.max_connections)

@@ -18,6 +18,8 @@ pub struct Settings {
     pub body_pause: Duration,
     /// How long the first request of a connection may take to send its head; 5 s.
     pub head_timeout: Duration,
+    /// How long a connection that is being closed may take to read what it was sent; 5 s.
+    pub linger: Duration,
     /// How long a connection may idle between requests; 20 s.
     pub keep_alive: Duration,
     /// How long a stop waits for requests that are being answered; 20 s.
@@ -60,6 +62,7 @@ impl Settings {
             body_timeout: Duration::from_secs(15),
             body_pause: Duration::from_secs(5),
             head_timeout: Duration::from_secs(5),
+            linger: Duration::from_secs(5),
             keep_alive: Duration::from_secs(20),
             shutdown_timeout: Duration::from_secs(20),
             max_connections: 10_000,

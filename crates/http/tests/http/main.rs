@@ -3,6 +3,7 @@
 
 mod support;
 
+mod logs;
 mod operations;
 mod problems;
 mod profiles;

@@ -240,7 +240,7 @@ impl Api {
         let response = test::call_service(&app, request).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = to_bytes(response.into_body()).await.ok().unwrap();
-        check_documented(&method, &path, status, &headers);
+        check_documented(&method, &path, status, &headers, &body);
         Answer { status: status.as_u16(), headers, body }
     }
 
@@ -253,7 +253,7 @@ impl Api {
 }
 
 /// Every answer of a documented operation must have a status and a media type that are documented.
-fn check_documented(method: &str, path: &str, status: StatusCode, headers: &HeaderMap) {
+fn check_documented(method: &str, path: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) {
     assert!(headers.contains_key("x-request-id"), "{method} {path}: no request id");
     assert_eq!(headers.get("x-content-type-options").unwrap(), "nosniff");
     if path.starts_with("/docs") || matches!(status.as_u16(), 405) || method == "OPTIONS" {
@@ -275,4 +275,35 @@ fn check_documented(method: &str, path: &str, status: StatusCode, headers: &Head
     let content_type = headers.get("content-type").map(|value| value.to_str().unwrap().split(';').next().unwrap());
     let documented: Vec<&str> = response["content"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     assert_eq!(content_type.into_iter().collect::<Vec<_>>(), documented, "{method} {pattern} {status}");
+    if let (Some(content_type), Ok(body)) = (content_type, serde_json::from_slice(body)) {
+        check_members(&response["content"][content_type]["schema"], &body, pattern);
+    }
+}
+
+/// Answers are described as open, so that clients take new members; here every member must be one that is described.
+fn check_members(schema: &Value, value: &Value, at: &str) {
+    let schema = match schema["$ref"].as_str() {
+        Some(reference) => OPENAPI.pointer(&reference[1..]).unwrap(),
+        None => schema,
+    };
+    match value {
+        Value::Object(members) if schema["properties"].is_object() => {
+            for required in schema["required"].as_array().into_iter().flatten() {
+                assert!(members.contains_key(required.as_str().unwrap()), "{at}: {required} is required");
+            }
+            for (name, member) in members {
+                let described = &schema["properties"][name];
+                assert!(described.is_object(), "{at}: {name} is not described");
+                check_members(described, member, name);
+            }
+        }
+        Value::Object(members) if schema["additionalProperties"].is_object() => {
+            members.iter().for_each(|(name, member)| check_members(&schema["additionalProperties"], member, name));
+        }
+        Value::Array(items) => items.iter().for_each(|item| check_members(&schema["items"], item, at)),
+        Value::String(text) if schema["enum"].is_array() => {
+            assert!(schema["enum"].as_array().unwrap().contains(value), "{at}: {text} is not described");
+        }
+        _ => {}
+    }
 }

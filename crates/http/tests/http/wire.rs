@@ -24,7 +24,10 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 #[actix_web::test]
 async fn a_body_that_pauses_too_long_is_a_problem_and_ends_the_connection() {
-    let api = Api::with(|settings| settings.body_pause = Duration::from_millis(50));
+    let api = Api::with(|settings| {
+        settings.body_pause = Duration::from_millis(50);
+        settings.linger = Duration::from_millis(300);
+    });
     let mut stream = connect(&api).await;
     let head = "POST /api/v1/profiles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -57,7 +60,7 @@ async fn a_body_that_drips_is_cut_off_in_total() {
 async fn a_chunked_body_that_never_ends_ends_with_the_answer() {
     let adjust = |settings: &mut profile_http::Settings| {
         settings.max_body_bytes = 10;
-        settings.head_timeout = Duration::from_millis(100);
+        settings.linger = Duration::from_millis(300);
     };
     let chunk = "Transfer-Encoding: chunked\r\nContent-Type: application/json\r\n\r\nb\r\n{          \r\n";
     for (request, status) in [
