@@ -23,26 +23,23 @@ use std::{
 
 use futures_util::future::try_join5;
 use profile_domain::{
-    Changeset, EntityKey, Expect, Idempotency, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
+    Changeset, EntityKey, Expect, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
     changeset::MAX_ITEMS,
     plan::{Draft, Plan},
-    stored::receipt_from_json,
     text::EmailKey,
 };
 use profile_ports::{CommitError, Deadline, StoreError};
 use tokio::time::timeout;
-use tokio_postgres::{
-    Error, Row,
-    types::{Json, Type},
-};
+use tokio_postgres::{Error, Row, types::Type};
 use tracing::Instrument as _;
 
 use crate::{
     PostgresStore,
     entities::ENTITIES,
-    error::{Trouble, UniqueKey, described, leaves_connection_sound, says_failed, too_late, trouble, unavailable},
+    error::{Trouble, described, leaves_connection_sound, says_failed, too_late, trouble, unavailable},
+    idempotency::CLAIM_KEY,
     pool::{Lease, Pool},
-    row::{Loaded, corrupt, get, reference},
+    row::{Loaded, get, reference},
     statement::Statement,
     write,
 };
@@ -51,18 +48,6 @@ use crate::{
 const MAX_MISSES: u32 = 20;
 /// How often because the server undid it for the sake of another.
 const MAX_SACRIFICES: u32 = 3;
-
-static CLAIM_KEY: Statement = Statement::new(
-    "idempotency_claim",
-    include_str!("sql/claim_key.sql"),
-    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::BYTEA, Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ],
-);
-
-static READ_KEY: Statement = Statement::new(
-    "idempotency_read",
-    "SELECT fingerprint, receipt FROM idempotency_keys WHERE tenant = $1 AND route = $2 AND key = $3",
-    &[Type::TEXT, Type::TEXT, Type::TEXT],
-);
 
 static LOCK_ENTITIES: Statement =
     Statement::new("lock_entities", include_str!("sql/lock_entities.sql"), &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY]);
@@ -92,18 +77,18 @@ impl PostgresStore {
 }
 
 /// One call, over all its attempts.
-struct Commit<'a> {
+pub(crate) struct Commit<'a> {
     pool: &'a Pool,
     policy: &'a Policy,
-    tenant: &'a TenantId,
-    changeset: &'a Changeset,
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) changeset: &'a Changeset,
     deadline: Deadline,
     /// Whether the server may have been told to commit.
     sent: AtomicBool,
 }
 
 /// Why an attempt came to nothing.
-enum Setback {
+pub(crate) enum Setback {
     /// Somebody inserted meanwhile what was not there when it was looked for: run it all again.
     Missed(Error),
     /// The server undid it for the sake of another: run it all again.
@@ -178,19 +163,26 @@ impl<'a> Commit<'a> {
         if first_time || keys.is_empty() {
             let known = self.look(&keys).await?.entities;
             match Draft::new(self.changeset, &known, self.policy) {
-                Err(refusal) if first_time => return Err(Setback::Ended(refusal.into())),
+                Err(refusal) if first_time => return Err(refused(refusal)),
                 Err(_) => {}
                 Ok(draft) => {
                     if first_time && draft.is_unchanged() {
-                        return Ok(draft.settle(&HashMap::new()).map_err(CommitError::from).map_err(Setback::Ended)?.receipt);
+                        return Ok(draft.settle(&HashMap::new()).map_err(refused)?.receipt);
                     }
                     let living = |key: &&EntityKey| known.get(*key).is_some_and(|entity| entity.living.is_some());
                     let named: BTreeSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
                     foresight.lives = named.iter().filter(|key| !living(key)).count();
                     foresight.emails = draft.email_keys();
-                    if first_time && keys.is_empty() && self.changeset.writes.len() == 1 {
-                        let plan = draft.settle(&HashMap::new()).map_err(CommitError::from).map_err(Setback::Ended)?;
-                        return self.create_fresh(plan).await;
+                    if let ([write], true, true) = (self.changeset.writes.as_slice(), first_time, keys.is_empty()) {
+                        let plan = draft.settle(&HashMap::new()).map_err(refused)?;
+                        match self.create_fresh(plan).await? {
+                            Some(receipt) => return Ok(receipt),
+                            None if write.required => {
+                                return Err(refused(Refusal { index: 0, rejection: Rejection::EmailTaken }));
+                            }
+                            // The receipt must say so, and the domain writes it once it is told who holds the address.
+                            None => {}
+                        }
                     }
                 }
             }
@@ -223,33 +215,22 @@ impl<'a> Commit<'a> {
         rows.and_then(|rows| Loaded::from_rows(&rows)).map_err(|error| Setback::Ended(error.into()))
     }
 
-    /// One statement, which commits by itself.
-    async fn create_fresh(&self, plan: Plan) -> Result<Receipt, Setback> {
+    /// One statement, which commits by itself. `None` if the address is taken; then nothing was written.
+    async fn create_fresh(&self, plan: Plan) -> Result<Option<Receipt>, Setback> {
         let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
-        let prepared = lease.prepare(&[&write::CREATE_FRESH]).await;
-        if let Err(error) = prepared {
-            return Err(self.setback(error));
-        }
+        lease.prepare(&[&write::CREATE_FRESH]).await.map_err(|error| self.setback(error))?;
         self.sent.store(true, Ordering::Relaxed);
         match write::create_fresh(&lease, self.tenant, self.changeset.now, &plan).await {
-            Ok(()) => {
+            Ok(written) => {
                 lease.keep();
-                Ok(plan.receipt)
+                self.sent.store(false, Ordering::Relaxed);
+                Ok(written.then_some(plan.receipt))
             }
             Err(error) => {
                 if leaves_connection_sound(&error) {
                     lease.keep();
                 }
-                match self.setback(error) {
-                    Setback::Missed(error) => match trouble(error) {
-                        Trouble::Duplicate(UniqueKey::Email, _) if self.changeset.writes[0].required => {
-                            Err(Setback::Ended(Refusal { index: 0, rejection: Rejection::EmailTaken }.into()))
-                        }
-                        Trouble::Duplicate(_, error) => Err(Setback::Missed(error)),
-                        trouble => Err(Setback::Ended(StoreError::from(trouble).into())),
-                    },
-                    setback => Err(setback),
-                }
+                Err(self.setback(error))
             }
         }
     }
@@ -323,23 +304,6 @@ impl<'a> Commit<'a> {
         locked().map(Some).map_err(|error: StoreError| Setback::Ended(error.into()))
     }
 
-    /// Whether the key is new. Waits for another changeset that has claimed it and not ended.
-    async fn claim_key(&self, lease: &Lease<'_>) -> Result<bool, Setback> {
-        let Some(Idempotency { route, key, fingerprint }) = &self.changeset.idempotency else { return Ok(true) };
-        let entity = self.changeset.writes.first().map(|write| &write.key);
-        let entity_type = entity.map_or("", |key| key.entity_type.as_str());
-        let reference = entity.map_or("", |key| key.reference.as_str());
-        let now = jiff::Timestamp::from(self.changeset.now);
-        let (tenant, fingerprint) = (self.tenant.as_str(), fingerprint.as_slice());
-        let rows = lease.query(&CLAIM_KEY, &[&tenant, route, key, &fingerprint, &entity_type, &reference, &now]).await;
-        match rows.map_err(trouble_or_broken) {
-            Ok(rows) => Ok(!rows.is_empty()),
-            Err(Ok(Trouble::LockTimeout(_))) => Err(Setback::Ended(CommitError::InProgress)),
-            Err(Ok(trouble)) => Err(setback(trouble)),
-            Err(Err(error)) => Err(self.setback(error)),
-        }
-    }
-
     async fn lock_emails(&self, lease: &Lease<'_>, emails: &BTreeSet<EmailKey>) -> Result<Vec<Row>, Setback> {
         if emails.is_empty() {
             return Ok(Vec::new());
@@ -356,34 +320,8 @@ impl<'a> Commit<'a> {
         lease.query(&DRAW_IDS, &[&count]).await.map_err(|error| self.setback(error))
     }
 
-    /// What was answered when the idempotency key was used first. The transaction has written nothing, and is undone.
-    async fn replay(&self, lease: &Lease<'_>) -> Result<Receipt, Setback> {
-        let Some(Idempotency { route, key, fingerprint }) = &self.changeset.idempotency else {
-            return Err(Setback::Broken(corrupt("no key was claimed").into()));
-        };
-        let rows = lease.query(&READ_KEY, &[&self.tenant.as_str(), route, key]).await.map_err(|error| self.setback(error))?;
-        let Some(row) = rows.first() else {
-            // Claimed before and removed since, in an instant: keys are kept for a day.
-            return Err(Setback::Ended(CommitError::InProgress));
-        };
-        let read = || {
-            let known: &[u8] = get(row, "fingerprint")?;
-            let receipt: Option<Json<serde_json::Value>> = get(row, "receipt")?;
-            let receipt = receipt.map(|Json(receipt)| receipt);
-            Ok((known == fingerprint, receipt_from_json(receipt.as_ref()).map_err(corrupt)?))
-        };
-        match read() {
-            Ok((true, receipt)) => {
-                lease.batch("rollback", "ROLLBACK").await.map_err(|error| self.setback(error))?;
-                Ok(receipt)
-            }
-            Ok((false, _)) => Err(Setback::Ended(CommitError::KeyReused)),
-            Err(error) => Err(Setback::Ended(StoreError::into(error))),
-        }
-    }
-
     /// What an error means for the attempt.
-    fn setback(&self, error: Error) -> Setback {
+    pub(crate) fn setback(&self, error: Error) -> Setback {
         if self.sent.load(Ordering::Relaxed) && !says_failed(&error) {
             return Setback::Broken(StoreError::OutcomeUnknown(described(error)).into());
         }
@@ -395,13 +333,13 @@ impl<'a> Commit<'a> {
 }
 
 /// What the server said, or the error back if the connection is of no more use.
-fn trouble_or_broken(error: Error) -> Result<Trouble, Error> {
+pub(crate) fn trouble_or_broken(error: Error) -> Result<Trouble, Error> {
     if leaves_connection_sound(&error) { Ok(trouble(error)) } else { Err(error) }
 }
 
-fn setback(trouble: Trouble) -> Setback {
+pub(crate) fn setback(trouble: Trouble) -> Setback {
     match trouble {
-        Trouble::Duplicate(_, error) => Setback::Missed(error),
+        Trouble::Duplicate(error) => Setback::Missed(error),
         Trouble::Sacrificed(error) => Setback::Sacrificed(error),
         trouble => Setback::Ended(StoreError::from(trouble).into()),
     }

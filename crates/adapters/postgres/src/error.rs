@@ -9,8 +9,8 @@ use tokio_postgres::{
 /// An error by what to do about it.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// A row with this key is there already.
-    Duplicate(UniqueKey, Error),
+    /// Somebody else has inserted a row that wasn't there when it was looked for.
+    Duplicate(Error),
     /// The server gave this transaction up so that another could go on: run it again.
     Sacrificed(Error),
     /// A lock was not to be had in the time set for it.
@@ -23,14 +23,6 @@ pub(crate) enum Trouble {
     Corrupt(Error),
 }
 
-/// Unique constraints by what they keep apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum UniqueKey {
-    Entity,
-    Email,
-    Secret,
-}
-
 /// Sorts an error.
 pub(crate) fn trouble(error: Error) -> Trouble {
     let Some(db) = error.as_db_error() else {
@@ -40,9 +32,7 @@ pub(crate) fn trouble(error: Error) -> Trouble {
     let code = db.code();
     if *code == SqlState::UNIQUE_VIOLATION {
         return match db.constraint() {
-            Some("entities_pkey") => Trouble::Duplicate(UniqueKey::Entity, error),
-            Some("profile_emails_pkey") => Trouble::Duplicate(UniqueKey::Email, error),
-            Some("secrets_pkey") => Trouble::Duplicate(UniqueKey::Secret, error),
+            Some("entities_pkey" | "profile_emails_pkey" | "secrets_pkey") => Trouble::Duplicate(error),
             _ => Trouble::Corrupt(error),
         };
     }
@@ -79,9 +69,12 @@ fn definite(db: &DbError) -> bool {
 impl From<Trouble> for StoreError {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Sacrificed(error) | Trouble::LockTimeout(error) | Trouble::Unavailable(error) => unavailable(error),
+            Trouble::Duplicate(error)
+            | Trouble::Sacrificed(error)
+            | Trouble::LockTimeout(error)
+            | Trouble::Unavailable(error) => unavailable(error),
             Trouble::Full(error) => Self::Full(described(error)),
-            Trouble::Duplicate(_, error) | Trouble::Corrupt(error) => Self::Corrupt(described(error)),
+            Trouble::Corrupt(error) => Self::Corrupt(described(error)),
         }
     }
 }

@@ -3,8 +3,8 @@
 //! This crate owns the tables in `migrations/postgres` and every statement on them. It deliberately decides nothing about what
 //! is stored: it loads what a changeset names, lets the domain make a plan under the locks, and writes the plan.
 //!
-//! Read in this order: [`commit`] (the way in), [`write`](mod@write) (a plan as statements), [`entities`] (the reads), [`pool`]
-//! (connections, and what happens when they fail), [`error`].
+//! Read in this order: `commit.rs` (the way in), `write.rs` (a plan as statements), `entities.rs` (the reads), `pool.rs`
+//! (connections, and what happens when they fail), `error.rs`.
 //!
 //! **Behind a pooler in transaction mode** everything works: no lock and no setting outlives its transaction. Only prepared
 //! statements need [`Settings::prepared`] to be off where the pooler doesn't follow them.
@@ -15,6 +15,7 @@
 mod commit;
 mod entities;
 mod error;
+mod idempotency;
 mod metrics;
 mod migrate;
 mod pool;

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use crate::{
     PostgresStore,
-    error::{Trouble, UniqueKey, leaves_connection_sound, trouble},
+    error::{Trouble, leaves_connection_sound, trouble},
     pool::bounded,
     row::{corrupt, get},
     statement::Statement,
@@ -51,7 +51,7 @@ impl Secrets for PostgresStore {
                 }
                 match trouble(error) {
                     // Somebody else rotates at the same time and took the number.
-                    Trouble::Duplicate(UniqueKey::Secret, _) => {}
+                    Trouble::Duplicate(_) => {}
                     trouble => return Err(trouble.into()),
                 }
             }

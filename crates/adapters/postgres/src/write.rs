@@ -37,7 +37,7 @@ pub(crate) static CREATE_FRESH: Statement = Statement::new(
         Type::JSONB,
         Type::JSONB,
         Type::JSONB,
-        Type::TEXT_ARRAY,
+        Type::TEXT,
         Type::INT8_ARRAY,
         Type::TEXT,
         Type::JSONB,
@@ -219,13 +219,14 @@ pub(crate) async fn write(
     try_join_all(pipeline).await.map(drop)
 }
 
-/// Writes a plan that creates one entity, in one statement that commits by itself.
-pub(crate) async fn create_fresh(lease: &Lease<'_>, tenant: &TenantId, now: Moment, plan: &Plan) -> Result<(), Error> {
-    let [change] = plan.changes.as_slice() else { return Ok(()) };
-    let ([entry], Some(living)) = (change.feed.as_slice(), &change.after.living) else { return Ok(()) };
+/// Writes a plan that creates one entity, in one statement that commits by itself. `false` if its address is taken, and nothing
+/// was written.
+pub(crate) async fn create_fresh(lease: &Lease<'_>, tenant: &TenantId, now: Moment, plan: &Plan) -> Result<bool, Error> {
+    let [change] = plan.changes.as_slice() else { return Ok(true) };
+    let ([entry], Some(living)) = (change.feed.as_slice(), &change.after.living) else { return Ok(true) };
     let columns = FactColumns::of(living);
     let (created, updated) = (jiff::Timestamp::from(now), jiff::Timestamp::from(living.updated_at));
-    let emails: Vec<&str> = plan.taken.iter().map(|(key, _)| key.as_str()).collect();
+    let email = plan.taken.first().map(|(key, _)| key.as_str());
     let keys: Vec<i64> = change.keys_added.iter().map(|key| key.0).collect();
     let params: [&(dyn ToSql + Sync); 15] = [
         &tenant.as_str(),
@@ -239,12 +240,12 @@ pub(crate) async fn create_fresh(lease: &Lease<'_>, tenant: &TenantId, now: Mome
         &Json(&columns.properties),
         &Json(&columns.provenance),
         &columns.superseded.as_ref().map(Json),
-        &emails,
+        &email,
         &keys,
         &entry.kind.as_str(),
         &Json(&entry.changes),
     ];
-    lease.query(&CREATE_FRESH, &params).await.map(drop)
+    lease.query(&CREATE_FRESH, &params).await.map(|rows| !rows.is_empty())
 }
 
 impl<'p> Rows<'p> {
