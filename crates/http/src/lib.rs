@@ -4,7 +4,10 @@
 //! what is allowed is decided further in. It deliberately reads no configuration, no clock and no environment: all of that
 //! comes in [`Settings`].
 //!
-//! Read in this order: [`mod@server`], [`routes`], one of [`profiles`], [`problem`].
+//! Not bounded here, because actix-http has no timer for it: the head of a connection's second and later requests. A proxy in
+//! front bounds it, and [`Settings::max_connections`] bounds the damage.
+//!
+//! Read in this order: `server`, `routes`, one of `profiles`, `problem`.
 
 mod server;
 mod settings;
