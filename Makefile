@@ -27,16 +27,16 @@ build: setup ## builds what is deployed: target/release/profile-service
 	cargo build --locked --release --package profile-service
 
 .PHONY: test
-test: setup ## runs every test, with a private PostgreSQL unless TEST_POSTGRES_URL names one
+test: setup-tests ## runs every test, with a private PostgreSQL unless TEST_POSTGRES_URL names one
 	@cargo test --locked --quiet --workspace --doc
 	@scripts/with-postgres $(NEXTEST) run --locked --workspace
 
 .PHONY: test-fast
-test-fast: setup ## runs every test that needs no server
+test-fast: setup-tests ## runs every test that needs no server
 	$(NEXTEST) run --locked --workspace --filterset '$(NO_SERVERS)'
 
 .PHONY: soak
-soak: setup ## runs every test with counts and lengths as written, which takes long
+soak: setup-tests ## runs every test with counts and lengths as written, which takes long
 	TEST_SCALE=1 scripts/with-postgres $(NEXTEST) run --locked --workspace --profile soak
 
 .PHONY: check
@@ -79,6 +79,9 @@ clean: ## removes what was built; data stays
 	cargo clean
 
 # Says what is missing, before anything fails for a reason that names it less clearly.
-.PHONY: setup
+.PHONY: setup setup-tests
 setup:
 	@scripts/setup
+# README's calls are made with curl.
+setup-tests:
+	@scripts/setup curl
