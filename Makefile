@@ -39,6 +39,11 @@ test-fast: setup-tests ## runs every test that needs no server
 soak: setup-tests ## runs every test with counts and lengths as written, which takes long
 	TEST_SCALE=1 scripts/with-postgres $(NEXTEST) run --locked --workspace --profile soak
 
+.PHONY: bench
+bench: setup ## measures against bare programs and writes BENCHMARKS.md; CASE=get runs what begins so (BENCH_SECONDS, BENCH_ROUNDS, BENCH_SCALE)
+	cargo build --locked --release --package profile-service --package profile-bench
+	@scripts/with-postgres target/release/profile-bench run $(CASE)
+
 .PHONY: check
 check: fmt lint docs deny layers generated ## format, lints, docs, dependencies, layers, generated files
 

@@ -1,0 +1,126 @@
+//! One thread that writes SQLite: the same rows, committed in groups, `synchronous=FULL`.
+
+use std::{path::Path, thread};
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use rusqlite::Connection;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::rows::{Document, Rows, TENANT, TYPE};
+use crate::sample;
+
+/// Profiles between two commits while a file is filled.
+const CHUNK: u64 = 50_000;
+/// Profiles in one commit.
+const GROUP: usize = 256;
+
+const NUMBERS: &str = "UPDATE sequences SET value = value + 1 WHERE name = 'entity' RETURNING value";
+const ENTITY: &str =
+    "INSERT INTO entities (tenant, type, reference, id, properties, provenance, version, rules_revision, name_key,
+    created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, 0, ?7, ?8, ?8)";
+const VALUE: &str = "INSERT INTO entity_values (tenant, key, entity) VALUES (?1, ?2, ?3)";
+const EMAIL: &str = "INSERT INTO profile_emails (tenant, email_key, reference) VALUES (?1, ?2, ?3)";
+const FEED: &str = "INSERT INTO feed (tenant, type, reference, entity, version, kind, changes, at)
+VALUES (?1, ?2, ?3, ?4, 1, 'created', ?5, ?6)";
+const READY: &str = "INSERT INTO bench_ready (reference, body) VALUES (?1, ?2)";
+
+/// A profile on its way, with its JSON columns as text.
+pub(super) struct Job {
+    pub(super) rows: Rows,
+    pub(super) properties: String,
+    pub(super) provenance: String,
+    pub(super) changes: String,
+    /// Told once it is durable.
+    pub(super) done: Option<oneshot::Sender<bool>>,
+}
+
+impl Job {
+    pub(super) fn new(rows: Rows, done: Option<oneshot::Sender<bool>>) -> Self {
+        let text = |value: &serde_json::Map<String, Value>| serde_json::to_string(value).unwrap_or_default();
+        let (properties, provenance, changes) = (text(&rows.properties), rows.provenance.to_string(), text(&rows.changes));
+        Self { rows, properties, provenance, changes, done }
+    }
+}
+
+/// As the service opens it.
+fn open(path: &Path, synchronous: &str) -> Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "cache_size", -8 * 1024)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+/// Starts the thread.
+pub(super) fn start(path: &Path) -> Result<flume::Sender<Job>> {
+    let mut connection = open(path, "full")?;
+    let (queue, waiting) = flume::bounded::<Job>(1_024);
+    thread::Builder::new().name("writer".into()).spawn(move || {
+        while let Ok(first) = waiting.recv() {
+            let mut group = vec![first];
+            let written = write_group(&mut connection, &waiting, &mut group).is_ok();
+            for done in group.iter_mut().filter_map(|job| job.done.take()) {
+                let _ = done.send(written);
+            }
+        }
+    })?;
+    Ok(queue)
+}
+
+fn write_group(connection: &mut Connection, waiting: &flume::Receiver<Job>, group: &mut Vec<Job>) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    insert(&transaction, &group[0])?;
+    while group.len() < GROUP
+        && let Ok(job) = waiting.try_recv()
+    {
+        insert(&transaction, &job)?;
+        group.push(job);
+    }
+    transaction.commit()
+}
+
+fn insert(connection: &Connection, job: &Job) -> rusqlite::Result<()> {
+    let reference = job.rows.reference.to_string();
+    let at = job.rows.at.as_microsecond();
+    let id: i64 = connection.prepare_cached(NUMBERS)?.query_row([], |row| row.get(0))?;
+    connection.prepare_cached(EMAIL)?.execute((TENANT, &job.rows.email_key, &reference))?;
+    let columns = (TENANT, TYPE, &reference, id, &job.properties, &job.provenance, &job.rows.name_key, at);
+    connection.prepare_cached(ENTITY)?.execute(columns)?;
+    let mut values = connection.prepare_cached(VALUE)?;
+    for key in &job.rows.keys {
+        values.execute((TENANT, key, id))?;
+    }
+    connection.prepare_cached(FEED)?.execute((TENANT, TYPE, &reference, id, &job.changes, at))?;
+    Ok(())
+}
+
+/// Profiles `0..count`, under the ids of [`sample::reference`]; with `ready`, also the answers that the service will give.
+pub(crate) fn fill(path: &Path, count: u64, ready: bool) -> Result<()> {
+    let mut connection = open(path, "off")?;
+    // The keys are scattered, so that all of their tree is needed all of the time.
+    connection.pragma_update(None, "cache_size", -2 * 1024 * 1024)?;
+    if ready {
+        connection
+            .execute_batch("CREATE TABLE bench_ready (reference TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID")?;
+    }
+    for start in (0..count).step_by(usize::try_from(CHUNK)?) {
+        let transaction = connection.transaction()?;
+        for number in start..count.min(start + CHUNK) {
+            let document: Document = serde_json::from_str(&sample::document(number))?;
+            let rows = document.rows(sample::reference(number), Timestamp::from_microsecond(sample::created_at(number))?);
+            if ready {
+                transaction.prepare_cached(READY)?.execute((rows.reference.to_string(), document.ready(&rows)))?;
+            }
+            insert(&transaction, &Job::new(rows, None))?;
+        }
+        transaction.commit()?;
+    }
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).context("checkpoint")?;
+    Ok(())
+}

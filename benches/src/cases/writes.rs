@@ -1,0 +1,101 @@
+//! Writes.
+
+use std::cell::Cell;
+
+use anyhow::{Result, ensure};
+
+use super::throughput;
+use crate::{
+    bare, check, database,
+    fixture::{Fixture, Kind, closed, path},
+    http,
+    load::{Load, scattered},
+    processes::Store,
+    report::{Row, Target},
+    sample::{self, NEW},
+    settings::{Bench, SMALL},
+};
+
+const POST: &str = "/api/v1/profiles";
+
+pub(super) fn post_postgres(bench: &Bench) -> Result<Vec<Row>> {
+    let mut fixture = Fixture::empty(bench, Kind::Postgres, "post")?;
+    let mut bare_fixture = Fixture::empty(bench, Kind::Postgres, "post_bare")?;
+    if let Store::Postgres(database) = &bare_fixture.store {
+        database::with_client(database, async |client| bare::create_plain(client).await)?;
+    }
+    let (ours, bare) = (fixture.service()?, bare_fixture.bare()?);
+    check::same_rows((ours, &fixture.store), (bare, &bare_fixture.store))?;
+    let nexts = [creations(POST), creations(POST), creations("/plain")];
+    let values = throughput(
+        bench,
+        vec![
+            closed(bench, Load { address: ours, next: &nexts[0], status: 201, least_body: 300 }),
+            closed(bench, Load { address: bare, next: &nexts[1], status: 201, least_body: 300 }),
+            closed(bench, Load { address: bare, next: &nexts[2], status: 201, least_body: 300 }),
+        ],
+    )?;
+    let (same, plain) = (
+        "actix + one hand-written statement that inserts the same rows",
+        "actix + one prepared `INSERT` of the profile alone, into a table of its own",
+    );
+    Ok(vec![
+        Row::ratio("`POST`, PostgreSQL", same, &values[0], &values[1], Target::AtLeast(0.70)),
+        Row::ratio("`POST`, PostgreSQL", plain, &values[0], &values[2], Target::AtLeast(0.33)),
+    ])
+}
+
+pub(super) fn post_sqlite(bench: &Bench) -> Result<Vec<Row>> {
+    let mut fixture = Fixture::empty(bench, Kind::Sqlite, "post")?;
+    let mut bare_fixture = Fixture::empty(bench, Kind::Sqlite, "post_bare")?;
+    let (ours, bare) = (fixture.service()?, bare_fixture.bare()?);
+    check::same_rows((ours, &fixture.store), (bare, &bare_fixture.store))?;
+    let nexts = [creations(POST), creations(POST)];
+    let values = throughput(
+        bench,
+        vec![
+            closed(bench, Load { address: ours, next: &nexts[0], status: 201, least_body: 300 }),
+            closed(bench, Load { address: bare, next: &nexts[1], status: 201, least_body: 300 }),
+        ],
+    )?;
+    let against = "actix + one bare rusqlite writer of the same rows that commits in groups, `synchronous=FULL`";
+    Ok(vec![Row::ratio("`POST`, SQLite", against, &values[0], &values[1], Target::AtLeast(0.60))])
+}
+
+/// A profile that was never there, each time.
+fn creations(path: &'static str) -> impl Fn(&mut Vec<u8>) {
+    let number = Cell::new(NEW);
+    move |out| {
+        number.set(number.get() + 1);
+        out.extend(http::send("POST", path, &sample::document(number.get())));
+    }
+}
+
+pub(super) fn put_sqlite(bench: &Bench) -> Result<Vec<Row>> {
+    put(bench, Kind::Sqlite)
+}
+
+pub(super) fn put_postgres(bench: &Bench) -> Result<Vec<Row>> {
+    put(bench, Kind::Postgres)
+}
+
+fn put(bench: &Bench, kind: Kind) -> Result<Vec<Row>> {
+    let mut fixture = Fixture::filled(bench, kind, "put", SMALL, false)?;
+    let address = fixture.service()?;
+    let gets = fixture.gets();
+    let puts: Vec<Vec<u8>> = (0..SMALL).map(|number| http::send("PUT", &path(number), &sample::document(number))).collect();
+    let (next_put, next_get) = (scattered(&puts), scattered(&gets));
+    let values = throughput(
+        bench,
+        vec![
+            closed(bench, Load { address, next: &next_put, status: 200, least_body: 300 }),
+            closed(bench, Load { address, next: &next_get, status: 200, least_body: 300 }),
+        ],
+    )?;
+    for number in [0, 1, SMALL - 1] {
+        let body: serde_json::Value = serde_json::from_slice(&http::once(address, &http::get(&path(number)), 200)?)?;
+        ensure!(body["version"] == 1, "a PUT that should change nothing has changed a profile: {body}");
+    }
+    let what = format!("`PUT` that changes nothing, {}", kind.name());
+    Ok(vec![Row::ratio(what, "`GET` of the same profiles", &values[0], &values[1], Target::AtLeast(0.60))])
+}
