@@ -55,6 +55,22 @@ async fn cursors_outlive_a_restart() {
 }
 
 #[tokio::test]
+async fn two_configured_keys_are_valid_during_a_rotation() {
+    let (old, new) = ("old-old-old-old-old-old-old-old-old", "new-new-new-new-new-new-new-new-new");
+    let mut server = Server::start(&[("SECRET_KEY", old)]).await;
+    for number in 0..3 {
+        create(&server, &json!({"name": "Ada", "email": format!("{number}@example.com")})).await;
+    }
+    let page = get(&server, "/api/v1/profiles?limit=1").await;
+    let next = format!("/api/v1/profiles?limit=1&cursor={}", page["next_cursor"].as_str().expect("there are more"));
+    for (keys, expected) in [(format!("{new},{old}"), StatusCode::OK), (new.to_owned(), StatusCode::BAD_REQUEST)] {
+        server.restart_with(&[("SECRET_KEY", &keys)]).await;
+        assert_eq!(server.status(&next).await, Some(expected), "{keys}");
+    }
+    assert!(!server.log().contains("old-old") && !server.log().contains("new-new"), "{}", server.log());
+}
+
+#[tokio::test]
 async fn a_second_one_on_the_same_folder_says_so_and_stops() {
     let server = Server::start(&[]).await;
     let folder = server.data_dir().display().to_string();

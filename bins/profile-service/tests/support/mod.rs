@@ -132,6 +132,12 @@ impl Server {
         *self = next;
     }
 
+    /// Ends it and starts it anew on the same data, with these variables over those of before.
+    pub(crate) async fn restart_with(&mut self, variables: &[(&str, &str)]) {
+        self.variables.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        self.restart_after("TERM").await;
+    }
+
     /// All that was written to standard output and standard error, by processes before a restart as well.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).expect("a log")
