@@ -9,12 +9,15 @@
 mod create_profile;
 mod cursor;
 mod delete_profile;
+mod export;
+mod import;
 mod keyring;
 mod list_profiles;
 mod patch_profile;
 mod profile_body;
 mod read_profile;
 mod replace_profile;
+mod reresolve;
 mod write_error;
 
 use std::sync::Arc;
@@ -24,11 +27,14 @@ use profile_ports::Store;
 use uuid::Uuid;
 
 pub use create_profile::{Created, OnceKey};
+pub use export::{Restore, RestoreError, check_line};
+pub use import::{BATCH_LINES, Import, ImportOptions, LineOutcome, LineProblem, LineResult};
 pub use keyring::Keyring;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
 pub use profile_body::{ProfileBody, SCHEMA};
 pub use profile_ports::{Deadline, StoreError};
 pub use read_profile::ReadError;
+pub use reresolve::Reresolved;
 pub use write_error::WriteError;
 
 /// Time and randomness, injected.

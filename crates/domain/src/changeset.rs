@@ -57,8 +57,13 @@ pub enum Intent {
         /// First remove every attribute.
         clear_attributes: bool,
     },
+    /// Serve these values beside what is served already, as source `api`: each field becomes its new value as a whole, and
+    /// `null` removes it. Fields that aren't named stay.
+    Update(Map<String, Value>),
     /// Remove it, leaving a tombstone.
     Delete,
+    /// Become exactly this, version, dates and facts included, where nothing is known of it: not even a tombstone.
+    Restore(Box<Entity>),
 }
 
 /// What must hold of an entity before a write of it.

@@ -89,12 +89,21 @@ impl Entity {
     ) -> Result<Option<Self>, Rejection> {
         match intent {
             Intent::Delete => Ok(Self::delete(current, now)),
+            Intent::Restore(entity) => match current {
+                Some(known) => Err(Rejection::Exists(known.version)),
+                None => Ok(Some(Self::clone(entity))),
+            },
             Intent::Merge(facts) => {
                 refuse_dated_ahead(facts, now)?;
                 Self::merge(current, key, facts.iter().cloned(), now, rules)
             }
             Intent::Replace(document) => {
                 let facts = replacement(current, &normal(document), now, rules);
+                Self::merge(current, key, facts.into_iter(), now, rules)
+            }
+            Intent::Update(fields) => {
+                let document = updated(current.and_then(|entity| entity.living.as_ref()), fields);
+                let facts = replacement(current, &normal(&document), now, rules);
                 Self::merge(current, key, facts.into_iter(), now, rules)
             }
             Intent::Patch { fields, clear_attributes } => {
@@ -226,15 +235,27 @@ fn replacement(current: Option<&Entity>, document: &Map<String, Value>, now: Mom
     gone.chain(given).collect()
 }
 
+/// What is served now, as a document.
+fn served(living: Option<&Living>) -> Map<String, Value> {
+    let served = living.into_iter().flat_map(Living::served);
+    served.map(|(field, value)| (field.as_str().to_owned(), value.clone())).collect()
+}
+
+/// The served document with some fields set or, by `null`, removed.
+fn updated(living: Option<&Living>, fields: &Map<String, Value>) -> Map<String, Value> {
+    let mut document = served(living);
+    for (field, value) in fields {
+        document.insert(field.clone(), value.clone());
+    }
+    document
+}
+
 /// The served document after a merge patch; a nested value is part of its field.
 fn patched(key: &EntityKey, living: Option<&Living>, patch: &Map<String, Value>, clear_attributes: bool) -> Map<String, Value> {
-    let own = |field: &FieldName| key.entity_type.is_profile() && profile::is_own_field(field.as_str());
-    let mut document: Map<String, Value> = living
-        .into_iter()
-        .flat_map(Living::served)
-        .filter(|(field, _)| !clear_attributes || own(field))
-        .map(|(field, value)| (field.as_str().to_owned(), value.clone()))
-        .collect();
+    let mut document = served(living);
+    if clear_attributes {
+        document.retain(|field, _| key.entity_type.is_profile() && profile::is_own_field(field));
+    }
     for (field, change) in patch {
         if change.is_null() {
             document.remove(field);

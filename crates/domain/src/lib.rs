@@ -13,6 +13,7 @@ pub mod entity;
 pub mod fact;
 pub mod json;
 pub mod key;
+pub mod line;
 pub mod moment;
 pub mod plan;
 pub mod profile;

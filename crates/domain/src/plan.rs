@@ -303,9 +303,10 @@ impl Track {
         };
         let lived = self.current.as_ref().and_then(|entity| entity.living.as_ref());
         let kind = match (lived, &next.living) {
-            (None, _) => ChangeKind::Created,
+            (None, Some(_)) => ChangeKind::Created,
             (Some(_), Some(_)) => ChangeKind::Updated,
-            (Some(_), None) => ChangeKind::Deleted,
+            // A tombstone that is restored tells of a deletion, too.
+            (_, None) => ChangeKind::Deleted,
         };
         let email = |living| profile::reserved_email(&write.key, living);
         let reserved = email(next.living.as_ref());

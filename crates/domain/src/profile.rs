@@ -106,6 +106,18 @@ pub fn parse_patch(body: &Value) -> Result<ProfilePatch, DocumentError> {
     finish(ProfilePatch { fields, clear_attributes }, problems)
 }
 
+/// Reads the fields that a line of an import gives: none is required, and `null` says that it is gone.
+///
+/// # Errors
+/// [`DocumentError`] with every problem that was found.
+pub(crate) fn parse_fields(body: &Value) -> Result<Map<String, Value>, DocumentError> {
+    let Flat { fields, mut problems, .. } = flatten(body, ReadOnlyMembers::Ignored)?;
+    for (field, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        problems.extend(check_value(field, value));
+    }
+    finish(fields, problems)
+}
+
 struct Flat {
     fields: Map<String, Value>,
     problems: Vec<FieldProblem>,
@@ -199,6 +211,20 @@ pub(crate) fn check_facts(key: &EntityKey, facts: &[(FieldName, Fact)]) -> Resul
         })
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(Rejection::Invalid(problems)) }
+}
+
+/// Checks a profile that is restored as it was, by every rule that holds for those that are stored.
+pub(crate) fn check_restored(living: &Living) -> Result<(), FieldProblem> {
+    let key =
+        EntityKey { entity_type: crate::key::EntityType::profile(), reference: crate::ProfileId(uuid::Uuid::nil()).reference() };
+    let facts: Vec<(FieldName, Fact)> =
+        living.fields.iter().flat_map(|(field, facts)| facts.iter().map(|fact| (field.clone(), fact.clone()))).collect();
+    let first = |rejection| match rejection {
+        Rejection::Invalid(problems) => problems.into_iter().next(),
+        _ => None,
+    };
+    let checked = check_facts(&key, &facts).and_then(|()| check_limits(&key, living));
+    checked.map_err(|rejection| first(rejection).unwrap_or_else(|| problem("facts", "INVALID_FACTS", "are not valid")))
 }
 
 /// Checks the merged result against the limits on the whole.

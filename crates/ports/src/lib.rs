@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod bulk;
 mod deadline;
 mod entities;
 mod secrets;
@@ -13,13 +14,14 @@ mod secrets;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use bulk::{Bulk, EmailOwners, EntityStream};
 pub use deadline::Deadline;
 pub use entities::{CommitError, Entities};
 pub use secrets::{SecretKey, Secrets};
 
 /// Where everything is kept: the sum of the ports below.
 #[async_trait]
-pub trait Store: Entities + Secrets {
+pub trait Store: Entities + Bulk + Secrets {
     /// Asks the store for a sign of life: whether it would answer reads and take writes now.
     ///
     /// # Errors
