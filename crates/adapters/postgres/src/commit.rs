@@ -23,7 +23,7 @@ use std::{
 
 use futures_util::future::try_join5;
 use profile_domain::{
-    Changeset, EntityKey, Expect, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
+    Changeset, EntityKey, Expect, Intent, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
     changeset::MAX_ITEMS,
     plan::{Draft, Plan},
     text::EmailKey,
@@ -173,7 +173,10 @@ impl<'a> Commit<'a> {
                     let named: BTreeSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
                     foresight.lives = named.iter().filter(|key| !living(key)).count();
                     foresight.emails = draft.email_keys();
-                    if let ([write], true, true) = (self.changeset.writes.as_slice(), first_time, keys.is_empty()) {
+                    if let ([write], true, true) = (self.changeset.writes.as_slice(), first_time, keys.is_empty())
+                        // That statement knows no floor, and dates the life by the changeset.
+                        && !matches!(write.intent, Intent::Restore(_))
+                    {
                         let plan = draft.settle(&HashMap::new()).map_err(refused)?;
                         match self.create_fresh(plan).await? {
                             Some(receipt) => return Ok(receipt),

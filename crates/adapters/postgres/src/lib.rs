@@ -3,8 +3,8 @@
 //! This crate owns the tables in `migrations/postgres` and every statement on them. It deliberately decides nothing about what
 //! is stored: it loads what a changeset names, lets the domain make a plan under the locks, and writes the plan.
 //!
-//! Read in this order: `commit.rs` (the way in), `write.rs` (a plan as statements), `entities.rs` (the reads), `pool.rs`
-//! (connections, and what happens when they fail), `error.rs`.
+//! Read in this order: `commit.rs` (the way in), `write.rs` (a plan as statements), `entities.rs` (the reads), `bulk.rs` and
+//! `export.rs` (reads of many), `pool.rs` (connections, and what happens when they fail), `error.rs`.
 //!
 //! **Behind a pooler in transaction mode** everything works: no lock and no setting outlives its transaction. Only prepared
 //! statements need [`Settings::prepared`] to be off where the pooler doesn't follow them.
@@ -12,9 +12,11 @@
 //! **Where it runs.** Connections are driven on the runtime given to [`PostgresStore::new`], and commits run there as tasks, so
 //! that a caller who goes away neither stops nor halves one. Reads are polled by the caller.
 
+mod bulk;
 mod commit;
 mod entities;
 mod error;
+mod export;
 mod idempotency;
 mod metrics;
 mod migrate;
@@ -39,7 +41,7 @@ pub use crate::{
     migrate::MigrateError,
     settings::{Settings, SettingsError, Tls},
 };
-use crate::{pool::Pool, row::get, statement::Statement};
+use crate::{export::Exports, pool::Pool, row::get, statement::Statement};
 
 static PING: Statement = Statement::new("ping", include_str!("sql/ping.sql"), &[]);
 
@@ -49,6 +51,7 @@ pub struct PostgresStore {
     policy: Arc<Policy>,
     /// Commits that run, for [`Self::close`].
     commits: TaskTracker,
+    exports: Exports,
     schema_version: i32,
 }
 
@@ -68,6 +71,7 @@ impl PostgresStore {
             pool: Pool::new(settings, runtime, registry)?,
             policy: Arc::new(policy),
             commits: TaskTracker::new(),
+            exports: Exports::new(settings.pool_size),
             schema_version: migrate::newest(),
         })
     }
@@ -81,8 +85,9 @@ impl PostgresStore {
         migrate::migrate(&self.pool, deadline).await
     }
 
-    /// Waits for commits that have begun, each of which ends within its deadline, and closes the connections.
+    /// Ends exports, waits for commits that have begun, each of which ends within its deadline, and closes the connections.
     pub async fn close(&self) {
+        self.exports.close();
         self.commits.close();
         self.commits.wait().await;
         self.pool.close();

@@ -21,7 +21,10 @@ use futures_util::future::try_join_all;
 use profile_ports::{Deadline, StoreError};
 use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
-use tokio_postgres::{Client, Config, Error, Row, types::ToSql};
+use tokio_postgres::{
+    Client, Config, Error, Row,
+    types::{ToSql, Type},
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -159,6 +162,19 @@ impl Lease<'_> {
             object.query_typed(statement.sql, &typed).await
         };
         self.pool.metrics.observe(statement.name, started.elapsed());
+        result
+    }
+
+    /// Runs a statement that isn't worth preparing, in one round trip.
+    pub(crate) async fn query_once(
+        &self,
+        name: &str,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Error> {
+        let started = Instant::now();
+        let result = self.object().query_typed(sql, params).await;
+        self.pool.metrics.observe(name, started.elapsed());
         result
     }
 

@@ -25,20 +25,20 @@ impl Loaded {
         let mut loaded = Self::default();
         for row in rows {
             let key = key(row)?;
-            let id: Option<i64> = get(row, "id")?;
-            let floor: Option<jiff::Timestamp> = get(row, "deleted_at")?;
-            let living = match id {
-                None => None,
-                Some(id) => {
-                    loaded.ids.insert(key.clone(), id);
-                    Some(living(row)?)
-                }
-            };
-            let entity = Entity { version: version(row)?, floor: floor.map(Moment::from), living };
+            let (entity, id) = entity(row)?;
+            loaded.ids.extend(id.map(|id| (key.clone(), id)));
             loaded.entities.insert(key, entity);
         }
         Ok(loaded)
     }
+}
+
+/// An entity, and the number of its life.
+pub(crate) fn entity(row: &Row) -> Result<(Entity, Option<i64>), StoreError> {
+    let id: Option<i64> = get(row, "id")?;
+    let floor: Option<jiff::Timestamp> = get(row, "deleted_at")?;
+    let living = id.map(|_| living(row)).transpose()?;
+    Ok((Entity { version: version(row)?, floor: floor.map(Moment::from), living }, id))
 }
 
 fn living(row: &Row) -> Result<Living, StoreError> {
@@ -72,7 +72,7 @@ pub(crate) fn view(row: &Row) -> Result<EntityView, StoreError> {
     })
 }
 
-fn key(row: &Row) -> Result<EntityKey, StoreError> {
+pub(crate) fn key(row: &Row) -> Result<EntityKey, StoreError> {
     Ok(EntityKey { entity_type: EntityType::parse(get(row, "type")?).map_err(corrupt)?, reference: reference(row)? })
 }
 

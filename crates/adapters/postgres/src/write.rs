@@ -90,6 +90,15 @@ static ADD_VALUES: Statement = Statement::new(
     &[Type::TEXT, Type::INT8_ARRAY, Type::INT8_ARRAY],
 );
 
+/// For lives that go on. A row may be there already: SEARCH_FIELDS that were narrower for a while left it behind when its value
+/// went. Lives that begin have a new number and no such rows, so they are spared what looking for them costs.
+static ADD_MISSING_VALUES: Statement = Statement::new(
+    "values_add_missing",
+    "INSERT INTO entity_values (tenant, key, entity) SELECT $1, added.* FROM unnest($2::bigint[], $3::bigint[]) AS added
+     ON CONFLICT DO NOTHING",
+    &[Type::TEXT, Type::INT8_ARRAY, Type::INT8_ARRAY],
+);
+
 static BLANK_FEED: Statement = Statement::new(
     "feed_blank",
     "UPDATE feed SET changes = NULL WHERE tenant = $1 AND entity = ANY ($2) AND changes IS NOT NULL",
@@ -161,8 +170,12 @@ struct Rows<'p> {
     updated: EntityRows<'p>,
     removed_keys: Vec<i64>,
     removed_of: Vec<i64>,
+    /// Of lives that begin.
     added_keys: Vec<i64>,
     added_of: Vec<i64>,
+    /// Of lives that go on.
+    missing_keys: Vec<i64>,
+    missing_of: Vec<i64>,
     ended_ids: Vec<i64>,
     ended_types: Vec<&'p str>,
     ended_references: Vec<&'p str>,
@@ -201,6 +214,7 @@ pub(crate) async fn write(
     push(!updated.types.is_empty(), &UPDATE_ENTITIES, updated.params(&tenant));
     push(!rows.removed_keys.is_empty(), &REMOVE_VALUES, vec![&tenant, &rows.removed_keys, &rows.removed_of]);
     push(!rows.added_keys.is_empty(), &ADD_VALUES, vec![&tenant, &rows.added_keys, &rows.added_of]);
+    push(!rows.missing_keys.is_empty(), &ADD_MISSING_VALUES, vec![&tenant, &rows.missing_keys, &rows.missing_of]);
     push(!rows.ended_ids.is_empty(), &BLANK_FEED, vec![&tenant, &rows.ended_ids]);
     push(!rows.ended_types.is_empty(), &FORGET_RECEIPTS, vec![&tenant, &rows.ended_types, &rows.ended_references]);
     push(!feed.types.is_empty(), &APPEND_FEED, feed.params(&tenant, &now));
@@ -261,9 +275,14 @@ impl<'p> Rows<'p> {
             };
             let entities = if change.before.is_none() { &mut rows.inserted } else { &mut rows.updated };
             entities.push(change, after);
+            let added = if change.begins_life {
+                (&mut rows.added_keys, &mut rows.added_of)
+            } else {
+                (&mut rows.missing_keys, &mut rows.missing_of)
+            };
             for (keys, life, to_keys, to_lives) in [
                 (&change.keys_removed, before, &mut rows.removed_keys, &mut rows.removed_of),
-                (&change.keys_added, after, &mut rows.added_keys, &mut rows.added_of),
+                (&change.keys_added, after, added.0, added.1),
             ] {
                 to_keys.extend(keys.iter().map(|key| key.0));
                 to_lives.extend(keys.iter().filter_map(|_| life));

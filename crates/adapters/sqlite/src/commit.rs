@@ -40,7 +40,8 @@ const UPDATE: &str = "UPDATE entities SET id = ?4, properties = ?5, provenance =
 WHERE tenant = ?1 AND type = ?2 AND reference = ?3";
 
 const REMOVE_VALUE: &str = "DELETE FROM entity_values WHERE tenant = ?1 AND key = ?2 AND entity = ?3";
-const ADD_VALUE: &str = "INSERT INTO entity_values (tenant, key, entity) VALUES (?1, ?2, ?3)";
+/// A row may be there already: SEARCH_FIELDS that were narrower for a while left it behind when its value went.
+const ADD_VALUE: &str = "INSERT INTO entity_values (tenant, key, entity) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 
 const BLANK_FEED: &str = "UPDATE feed SET changes = NULL WHERE tenant = ?1 AND entity = ?2 AND changes IS NOT NULL";
 const APPEND: &str = "INSERT INTO feed (tenant, type, reference, entity, version, kind, changes, at)

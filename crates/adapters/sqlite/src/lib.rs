@@ -2,9 +2,10 @@
 //!
 //! What is written is decided by the domain (`profile_domain::plan`); this crate loads what a plan needs, writes it, and
 //! makes it durable. It deliberately lacks rules, retries and caches. Modules, in the order to read them: `entities` (the
-//! reads), `list`, `commit` (a plan becomes rows), `writer` (group commit), `readers`, `secrets`, `row`,
+//! reads), `list`, `commit` (a plan becomes rows), `writer` (group commit), `readers`, `bulk`, `secrets`, `row`,
 //! `error`, `migrate`.
 
+mod bulk;
 mod commit;
 mod entities;
 mod error;
@@ -23,7 +24,7 @@ use profile_domain::{Policy, TenantId, search::ListQuery};
 use profile_ports::{Deadline, Store, StoreError};
 use rusqlite::Connection;
 
-use crate::{error::Failure, metrics::Metrics, readers::Readers, writer::Writer};
+use crate::{bulk::Exports, error::Failure, metrics::Metrics, readers::Readers, writer::Writer};
 
 pub use error::OpenError;
 pub use migrate::{ServingLock, lock_for_serving, migrate};
@@ -51,6 +52,7 @@ pub struct SqliteStore {
     policy: Arc<Policy>,
     writer: Writer,
     readers: Arc<Readers>,
+    exports: Exports,
 }
 
 impl SqliteStore {
@@ -64,11 +66,12 @@ impl SqliteStore {
         let writer = Writer::start(migrate::connect(settings, migrate::Access::Write)?, metrics.clone())?;
         let readers = Readers::open(settings, metrics.clone())?;
         metrics.register(registry).map_err(OpenError::Metrics)?;
-        Ok(Self { policy: Arc::new(policy), writer, readers })
+        Ok(Self { policy: Arc::new(policy), writer, readers, exports: Exports::new(settings) })
     }
 
     /// Takes no more commits, finishes those queued, and closes every connection once its user is done.
     pub async fn close(&self) {
+        self.exports.close();
         self.readers.close();
         self.writer.close().await;
     }
