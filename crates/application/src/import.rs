@@ -1,28 +1,40 @@
 //! `POST /api/v1/profiles/import` and `profile-service import`: many profiles, line by line, in changesets of a few thousand.
 //!
-//! The caller hands over bytes as they come and passes the outcomes on as they come back; nothing else is kept, so a caller
-//! whose client stops reading need only stop handing over. A line that can't be taken harms no other.
+//! Bytes come in as a stream and outcomes go out as one, changeset by changeset. Nothing happens unless outcomes are asked for,
+//! so whoever stops reading them stops the import, and two changesets are all that is in memory: one that is being committed,
+//! and the next one, which is read and parsed meanwhile. A line that can't be taken harms no other.
 
-use std::collections::HashMap;
+mod lines;
 
-use bytes::{Bytes, BytesMut};
+use std::{
+    collections::HashMap,
+    ops::RangeInclusive,
+    pin::pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{
+    FutureExt, Stream, StreamExt,
+    future::poll_fn,
+    stream::{self, FusedStream, LocalBoxStream},
+};
 use profile_domain::{
     Changeset, EntityKey, EntityWrite, Expect, Fact, FieldName, Intent, ItemOutcome, Moment, ProfileId, Rejection, SourceName,
     TenantId, Version,
-    json::{self, JsonError},
-    line::{self, ImportLine, MAX_LINE_BYTES},
-    profile::{DocumentError, FieldProblem},
+    line::ImportLine,
+    profile::FieldProblem,
     text::{EmailAddress, EmailKey},
 };
 use profile_ports::{CommitError, Deadline, EmailOwners, StoreError};
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 use crate::App;
 
-/// Lines in one changeset, at most.
-pub const BATCH_LINES: usize = 2_000;
-/// Bytes of lines in one changeset, about.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) use lines::unreadable;
+use lines::{Batch, Parsed};
 
 /// Who reports what an import holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,114 +80,99 @@ pub struct LineProblem {
     pub fields: Vec<FieldProblem>,
 }
 
-/// An import in progress.
-pub struct Import {
-    app: App,
-    tenant: TenantId,
-    options: ImportOptions,
-    /// The beginning of a line whose end hasn't come.
-    rest: BytesMut,
-    /// That line is too long already: what comes is dropped up to its end.
-    skipping: bool,
-    line: u64,
-    batch: Vec<Parsed>,
-    batch_bytes: usize,
-}
-
-struct Parsed {
-    line: u64,
-    content: Result<ImportLine, LineProblem>,
+/// Why an import ended early. Every outcome given before holds; of the other lines nothing was written, except perhaps, under
+/// [`StoreError::OutcomeUnknown`], of those named here.
+#[derive(Debug, Error)]
+pub enum ImportError<E> {
+    /// The bytes ended with an error.
+    #[error("the lines can't be read")]
+    Input(E),
+    /// The store failed.
+    #[error("{error}")]
+    Store {
+        /// How.
+        #[source]
+        error: StoreError,
+        /// The lines of the changeset that it failed with.
+        lines: RangeInclusive<u64>,
+    },
 }
 
 impl App {
-    /// Begins an import.
-    #[must_use]
-    pub fn import(&self, tenant: &TenantId, options: ImportOptions) -> Import {
-        Import {
-            app: self.clone(),
-            tenant: tenant.clone(),
-            options,
-            rest: BytesMut::new(),
-            skipping: false,
-            line: 0,
-            batch: Vec::new(),
-            batch_bytes: 0,
+    /// Imports lines of NDJSON: bytes of any length, cut anywhere; empty lines are passed over, and the last one needs no line
+    /// break. Gives the outcomes of one changeset at a time, in the order of the lines.
+    ///
+    /// `patience` is how long each changeset may take. Dropping the stream ends the import with a whole changeset.
+    pub fn import<E: 'static>(
+        &self,
+        tenant: &TenantId,
+        options: ImportOptions,
+        bytes: impl Stream<Item = Result<Bytes, E>> + 'static,
+        patience: Duration,
+    ) -> LocalBoxStream<'static, Result<Vec<LineOutcome>, ImportError<E>>> {
+        let batches = lines::batches(options.clone(), bytes);
+        let import = Import { app: self.clone(), tenant: tenant.clone(), options };
+        let outcomes = stream::unfold(Some((import, Ahead::new(batches))), move |state| async move {
+            let (import, mut batches) = state?;
+            let batch = match batches.next().await? {
+                Ok(batch) => batch,
+                Err(error) => return Some((Err(ImportError::Input(error)), None)),
+            };
+            let lines = batch.lines();
+            match batches.fetch_during(import.commit(batch, Deadline::within(patience))).await {
+                Ok(outcomes) => Some((Ok(outcomes), Some((import, batches)))),
+                Err(error) => Some((Err(ImportError::Store { error, lines }), None)),
+            }
+        });
+        outcomes.boxed_local()
+    }
+}
+
+/// A stream whose next item can be fetched while something else is waited for.
+struct Ahead<S: Stream> {
+    stream: S,
+    fetched: Option<S::Item>,
+}
+
+impl<S: FusedStream + Unpin> Ahead<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, fetched: None }
+    }
+
+    async fn next(&mut self) -> Option<S::Item> {
+        match self.fetched.take() {
+            Some(item) => Some(item),
+            None => self.stream.next().await,
+        }
+    }
+
+    async fn fetch_during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            self.fetch(context);
+            work.poll_unpin(context)
+        })
+        .await
+    }
+
+    fn fetch(&mut self, context: &mut Context<'_>) {
+        if self.fetched.is_none()
+            && !self.stream.is_terminated()
+            && let Poll::Ready(item) = self.stream.poll_next_unpin(context)
+        {
+            self.fetched = item;
         }
     }
 }
 
+struct Import {
+    app: App,
+    tenant: TenantId,
+    options: ImportOptions,
+}
+
 impl Import {
-    /// Takes bytes, of any length and cut anywhere, and gives the outcomes of the changesets that they filled.
-    ///
-    /// # Errors
-    /// The store's. Every outcome given before holds; of those not given nothing was written, except perhaps under
-    /// [`StoreError::OutcomeUnknown`] those of one changeset.
-    pub async fn take(&mut self, bytes: &Bytes, deadline: fn() -> Deadline) -> Result<Vec<LineOutcome>, StoreError> {
-        let mut outcomes = Vec::new();
-        let mut left = &bytes[..];
-        while let Some(end) = left.iter().position(|byte| *byte == b'\n') {
-            let (head, tail) = left.split_at(end);
-            self.end_line(head);
-            left = &tail[1..];
-            if self.batch.len() >= BATCH_LINES || self.batch_bytes >= BATCH_BYTES {
-                outcomes.append(&mut self.commit(deadline()).await?);
-            }
-        }
-        self.keep(left);
-        Ok(outcomes)
-    }
-
-    /// The bytes have ended: gives the last outcomes. A last line needs no line break.
-    ///
-    /// # Errors
-    /// As [`Self::take`].
-    pub async fn end(&mut self, deadline: Deadline) -> Result<Vec<LineOutcome>, StoreError> {
-        if !self.rest.is_empty() || self.skipping {
-            self.end_line(&[]);
-        }
-        self.commit(deadline).await
-    }
-
-    /// The lines that are taken and have no outcome yet.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        self.batch.len()
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        if self.skipping {
-            return;
-        }
-        if self.rest.len() + bytes.len() > MAX_LINE_BYTES {
-            self.skipping = true;
-            self.rest.clear();
-        } else {
-            self.rest.extend_from_slice(bytes);
-        }
-    }
-
-    fn end_line(&mut self, bytes: &[u8]) {
-        self.keep(bytes);
-        self.line += 1;
-        let line = self.rest.split();
-        let content = if std::mem::take(&mut self.skipping) {
-            let message = format!("a line may have at most {MAX_LINE_BYTES} bytes");
-            Err(LineProblem { code: "LINE_TOO_LONG", message, fields: Vec::new() })
-        } else if line.trim_ascii().is_empty() {
-            return;
-        } else {
-            self.batch_bytes += line.len();
-            parse(&line, &self.options)
-        };
-        self.batch.push(Parsed { line: self.line, content });
-    }
-
-    async fn commit(&mut self, deadline: Deadline) -> Result<Vec<LineOutcome>, StoreError> {
-        let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
+    async fn commit(&self, Batch(batch): Batch, deadline: Deadline) -> Result<Vec<LineOutcome>, StoreError> {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut lines = Vec::with_capacity(batch.len());
         for Parsed { line, content } in batch {
@@ -306,43 +303,6 @@ enum Target {
 
 fn email(fields: &Map<String, Value>) -> Option<EmailKey> {
     Some(EmailAddress::parse(fields.get("email")?.as_str()?)?.key())
-}
-
-fn parse(bytes: &[u8], options: &ImportOptions) -> Result<ImportLine, LineProblem> {
-    let value = json::parse(bytes).map_err(unreadable)?;
-    let content = line::parse_import(&value).map_err(invalid)?;
-    if content.id.is_none() && options.source == SourceName::api() && !content.fields.get("name").is_some_and(Value::is_string) {
-        let name = FieldProblem { field: "name".into(), code: "REQUIRED", message: "is required where there is no id".into() };
-        return Err(invalid(DocumentError::Invalid(vec![name])));
-    }
-    Ok(content)
-}
-
-pub(crate) fn unreadable(error: JsonError) -> LineProblem {
-    let message = error.to_string();
-    let (code, fields) = match error {
-        JsonError::Syntax { .. } => ("INVALID_JSON", Vec::new()),
-        JsonError::TooDeep => ("JSON_TOO_DEEP", Vec::new()),
-        JsonError::Duplicate { .. } => ("DUPLICATE_MEMBER", Vec::new()),
-        JsonError::Inexact { path, why } => {
-            ("VALIDATION_FAILED", vec![FieldProblem { field: path, code: "INEXACT", message: why.to_string() }])
-        }
-    };
-    LineProblem { code, message, fields }
-}
-
-fn invalid(error: DocumentError) -> LineProblem {
-    match error {
-        DocumentError::NotAnObject => {
-            LineProblem { code: "VALIDATION_FAILED", message: "a line must be a JSON object".into(), fields: Vec::new() }
-        }
-        DocumentError::UnknownMembers(members) => LineProblem {
-            code: "UNKNOWN_MEMBER",
-            message: format!("a profile has no {}; free fields go into attributes", members.join(", ")),
-            fields: Vec::new(),
-        },
-        DocumentError::Invalid(fields) => rejected(Rejection::Invalid(fields)),
-    }
 }
 
 fn ambiguous() -> LineProblem {

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 pub use create_profile::{Created, OnceKey};
 pub use export::{Restore, RestoreError, check_line};
-pub use import::{BATCH_LINES, Import, ImportOptions, LineOutcome, LineProblem, LineResult};
+pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResult};
 pub use keyring::Keyring;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
 pub use profile_body::{ProfileBody, SCHEMA};

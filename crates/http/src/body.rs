@@ -53,19 +53,12 @@ impl FromRequest for JsonBody {
 
 /// Whether the headers declare a media type, and all they declare is taken here.
 fn check_headers(request: &HttpRequest, limit: usize) -> Result<bool, Problem> {
-    let headers = request.headers();
-    if headers.get_all(header::CONTENT_ENCODING).any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let problem = unsupported(request, "send the body without Content-Encoding");
-        return Err(problem.with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
-    }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    refuse_codings(request)?;
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > limit as u64) {
         return Err(too_large(limit));
     }
-    let Ok(media_type) = request.mime_type() else {
-        return Err(unsupported(request, "Content-Type is malformed"));
-    };
-    let Some(media_type) = media_type else { return Ok(false) };
+    let Some(media_type) = media_type(request)? else { return Ok(false) };
     let json_patch = media_type.subtype() == "json-patch";
     if media_type.type_() != mime::APPLICATION
         || !(media_type.subtype() == mime::JSON || media_type.suffix() == Some(mime::JSON))
@@ -73,10 +66,27 @@ fn check_headers(request: &HttpRequest, limit: usize) -> Result<bool, Problem> {
     {
         return Err(unsupported(request, "the body must be JSON"));
     }
-    if media_type.get_param(mime::CHARSET).is_some_and(|charset| charset != mime::UTF_8) {
+    Ok(true)
+}
+
+/// Refuses a body that would have to be unpacked.
+pub(crate) fn refuse_codings(request: &HttpRequest) -> Result<(), Problem> {
+    let mut codings = request.headers().get_all(header::CONTENT_ENCODING);
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let problem = unsupported(request, "send the body without Content-Encoding");
+        return Err(problem.with_header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    }
+    Ok(())
+}
+
+/// What the body is declared to be, if it is, in the one charset that JSON has.
+pub(crate) fn media_type(request: &HttpRequest) -> Result<Option<mime::Mime>, Problem> {
+    let media_type = request.mime_type().map_err(|_| unsupported(request, "Content-Type is malformed"))?;
+    let charset = media_type.as_ref().and_then(|media_type| media_type.get_param(mime::CHARSET));
+    if charset.is_some_and(|charset| charset != mime::UTF_8) {
         return Err(unsupported(request, "JSON is UTF-8; no other charset is taken"));
     }
-    Ok(true)
+    Ok(media_type)
 }
 
 /// Says what would be taken.

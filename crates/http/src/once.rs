@@ -19,3 +19,12 @@ pub(crate) fn key(request: &HttpRequest) -> Result<Option<OnceKey>, Problem> {
         _ => Err(Problem::new(Code::InvalidHeader, "Idempotency-Key must be given once, as 1–255 visible ASCII characters")),
     }
 }
+
+/// Refuses a key where nothing could keep its promise.
+pub(crate) fn refuse(request: &HttpRequest) -> Result<(), Problem> {
+    if request.headers().contains_key(&KEY_HEADER) {
+        let detail = "an import takes no Idempotency-Key: repeat it as it is, and what was written is found unchanged";
+        return Err(Problem::new(Code::InvalidHeader, detail));
+    }
+    Ok(())
+}

@@ -31,7 +31,7 @@ use crate::{
         description = "Stores profiles, merged field by field from what many sources report, and serves them.\n\n\
             Every failure is `application/problem+json` (RFC 9457) with a stable `error.code`. Times are RFC 3339 in UTC. \
             HEAD is taken wherever GET is; OPTIONS is answered with 204 and `Allow` on every path. A query parameter that is \
-            unknown or repeated is refused. A request's body may have 256 KiB and must be whole within 15 seconds.",
+            unknown or repeated is refused. A request's body may have 256 KiB and must be whole within 15 seconds, but for an import's.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
@@ -41,6 +41,8 @@ use crate::{
     paths(
         profiles::create::create,
         profiles::list::list,
+        profiles::import::import,
+        profiles::export::export,
         profiles::read::read,
         profiles::replace::replace,
         profiles::patch::patch,
@@ -98,6 +100,7 @@ const BODY: &[Code] = &[
     Code::UnsupportedMediaType,
     Code::ValidationFailed,
 ];
+const LINES: &[Code] = &[Code::InvalidHeader, Code::UnreadableBody, Code::RequestTimeout, Code::UnsupportedMediaType];
 const ONE: &[Code] = &[Code::InvalidHeader, Code::NotFound];
 const CONDITIONS: &[Code] = &[Code::VersionConflict, Code::PreconditionFailed];
 const ONCE: &[Code] =
@@ -110,6 +113,8 @@ fn failures(operation: &str) -> Vec<Code> {
         "listProfiles" => &[ASKED, &[Code::InvalidCursor], STORE_READ],
         "readProfile" => &[ASKED, ONE, &[Code::VersionConflict], STORE_READ],
         "replaceProfile" | "patchProfile" => &[ASKED, BODY, ONE, CONDITIONS, &[Code::EmailTaken], STORE_WRITE],
+        "importProfiles" => &[ASKED, LINES, STORE_WRITE],
+        "exportProfiles" => &[ASKED, STORE_READ],
         "deleteProfile" => &[ASKED, ONE, CONDITIONS, STORE_WRITE],
         "readyz" => &[&[Code::NotReady, Code::Internal]],
         _ => &[&[Code::Internal]],
@@ -134,7 +139,7 @@ fn finish(operation: &mut Operation) {
     parameters.push(RefOr::T(request_id()));
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
-            add_headers(response, status, profiles && id != "listProfiles" && id != "deleteProfile");
+            add_headers(response, status, ["createProfile", "readProfile", "replaceProfile", "patchProfile"].contains(&&*id));
         }
     }
 }

@@ -46,8 +46,13 @@ impl Operations {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the end is near.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     fn phase(&self) -> &'static str {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             "draining"
         } else if self.started.load(Ordering::Relaxed) {
             "serving"

@@ -127,6 +127,11 @@ impl Problem {
             .with_cause(cause)
     }
 
+    pub(crate) fn with_detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
         self
@@ -159,7 +164,8 @@ impl Problem {
         Some(text)
     }
 
-    pub(crate) fn body(&self) -> Value {
+    /// The member `error` of the body.
+    pub(crate) fn error(&self) -> Map<String, Value> {
         let Inner { code, detail, fields, .. } = &*self.0;
         let mut error = Map::new();
         error.insert("code".into(), code.text().into());
@@ -171,12 +177,17 @@ impl Problem {
         if let Some(seconds) = code.retry_after() {
             error.insert("retry_after".into(), seconds.into());
         }
+        error
+    }
+
+    pub(crate) fn body(&self) -> Value {
+        let Inner { code, detail, .. } = &*self.0;
         json!({
             "type": format!("/problems/{}", code.text().to_ascii_lowercase().replace('_', "-")),
             "title": code.title(),
             "status": code.status().as_u16(),
             "detail": detail,
-            "error": error,
+            "error": self.error(),
         })
     }
 }

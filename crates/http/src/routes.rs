@@ -21,7 +21,11 @@ use crate::{
 
 /// The collection of profiles.
 pub(crate) const PROFILES: &str = "/api/v1/profiles";
-/// One profile.
+/// Many profiles in.
+pub(crate) const IMPORT: &str = "/api/v1/profiles/import";
+/// All profiles out.
+pub(crate) const EXPORT: &str = "/api/v1/profiles/export";
+/// One profile. What stands before it is no id.
 pub(crate) const PROFILE: &str = "/api/v1/profiles/{id}";
 
 /// The same for production and for tests.
@@ -32,6 +36,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             "GET, HEAD, OPTIONS, POST",
             [get().to(profiles::list::list), web::post().to(profiles::create::create)],
         ))
+        .service(resource(IMPORT, "OPTIONS, POST", [web::post().to(profiles::import::import)]))
+        .service(resource(EXPORT, READ_ONLY, [get().to(profiles::export::export)]))
         .service(resource(
             PROFILE,
             "DELETE, GET, HEAD, OPTIONS, PATCH, PUT",

@@ -4,12 +4,16 @@
 //! don't know.
 #![expect(dead_code, reason = "no value of these types is ever made; only their shape is wanted")]
 
+mod lines;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
+
+pub(crate) use lines::{ExportedProfile, ImportLine, ImportOutcome, ImportParameters};
 
 /// A profile to be created.
 #[derive(Deserialize, ToSchema)]

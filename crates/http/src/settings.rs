@@ -16,6 +16,10 @@ pub struct Settings {
     pub body_timeout: Duration,
     /// How long a body may pause; 5 s.
     pub body_pause: Duration,
+    /// How slow an import or an export may be.
+    pub pace: Pace,
+    /// How long one changeset of an import may take; 30 s.
+    pub batch_timeout: Duration,
     /// How long the first request of a connection may take to send its head; 5 s.
     pub head_timeout: Duration,
     /// How long a connection that is being closed may take to read what it was sent; 5 s.
@@ -34,6 +38,24 @@ pub struct Settings {
     pub build: BuildInfo,
     /// Makes request ids.
     pub new_id: fn() -> Uuid,
+}
+
+/// How slow bytes of any number may come or go before the connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How long not one byte may move; 15 s.
+    pub stall: Duration,
+    /// The time over which the rate is taken; 30 s.
+    pub window: Duration,
+    /// The lowest rate; 1,024.
+    pub bytes_per_second: u32,
+}
+
+impl Pace {
+    /// Whether so many bytes in one window are too few.
+    pub(crate) fn is_too_slow(&self, bytes: u64) -> bool {
+        bytes < u64::from(self.bytes_per_second) * self.window.as_secs()
+    }
 }
 
 /// Who may ask, and how the tenant is known.
@@ -61,6 +83,8 @@ impl Settings {
             max_body_bytes: 256 * 1024,
             body_timeout: Duration::from_secs(15),
             body_pause: Duration::from_secs(5),
+            pace: Pace { stall: Duration::from_secs(15), window: Duration::from_secs(30), bytes_per_second: 1024 },
+            batch_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(5),
             linger: Duration::from_secs(5),
             keep_alive: Duration::from_secs(20),

@@ -2,6 +2,8 @@
 
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod list;
 pub(crate) mod patch;
 pub(crate) mod read;
