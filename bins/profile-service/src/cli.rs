@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use profile_domain::{Moment, SourceName, TenantId};
 
 /// Stores profiles, merges what several sources say about them, and serves them over REST.
 ///
@@ -32,6 +33,12 @@ pub(crate) enum Command {
     Healthcheck(Healthcheck),
     /// Serve generated profiles, and print calls to try
     Demo(Demo),
+    /// Import profiles from lines of JSON; refused lines go to standard error
+    Import(Import),
+    /// Export all profiles with everything that is kept of them, as lines of JSON
+    Export(Export),
+    /// Resolve all profiles anew after a change of the rules; it may be ended and run again
+    Reresolve(Reresolve),
     /// Make a new secret for signing; the one before stays valid
     RotateSecret,
 }
@@ -70,4 +77,46 @@ pub(crate) struct Demo {
     pub(crate) profiles: u32,
     #[command(flatten)]
     pub(crate) serve: Serve,
+}
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// The lines; `-` for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Whose profiles they are [default: default]
+    #[arg(long, value_parser = TenantId::parse)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Who reports what the lines say; only `api` reserves e-mail addresses
+    #[arg(long, default_value = "api", value_parser = SourceName::parse)]
+    pub(crate) source: SourceName,
+    /// When it was true, such as 2026-01-31T12:00:00Z [default: as a change over REST, or now]
+    #[arg(long, value_name = "TIME")]
+    pub(crate) reference_date: Option<Moment>,
+    /// Take an export back, into a tenant that is empty: versions, dates, facts of all sources and tombstones
+    #[arg(long, conflicts_with_all = ["source", "reference_date"])]
+    pub(crate) restore: bool,
+    /// With --restore: the file says whose each line is, as `export --all-tenants` writes it
+    #[arg(long, requires = "restore", conflicts_with = "tenant")]
+    pub(crate) all_tenants: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Export {
+    /// Where to write them; it appears when it is whole. `-` for standard output
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub(crate) file: PathBuf,
+    /// Whose profiles to write [default: default]
+    #[arg(long, value_parser = TenantId::parse)]
+    pub(crate) tenant: Option<TenantId>,
+    /// Those of every tenant, each after a line `{"tenant":"…"}`
+    #[arg(long, conflicts_with = "tenant")]
+    pub(crate) all_tenants: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Reresolve {
+    /// Only those of this tenant
+    #[arg(long, value_parser = TenantId::parse)]
+    pub(crate) tenant: Option<TenantId>,
 }

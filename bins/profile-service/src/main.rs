@@ -2,6 +2,7 @@
 //!
 //! Read in this order: [`cli`], [`config`], [`serve`], [`store`].
 
+mod bulk;
 mod cli;
 mod config;
 mod demo;
@@ -37,7 +38,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // One line, whatever lies beneath it says.
             eprintln!("profile-service: {}", format!("{error:#}").replace(['\n', '\r'], " "));
@@ -47,9 +48,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let file = cli.config.as_deref();
-    match cli.command.unwrap_or_else(|| Command::Serve(cli::Serve::default())) {
+    let done = match cli.command.unwrap_or_else(|| Command::Serve(cli::Serve::default())) {
         Command::Serve(options) => {
             let config = load(file)?;
             telemetry::start(&config.logging);
@@ -71,6 +72,18 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::RotateSecret => {
             let config = load(file)?;
             on_main_runtime(rotate_secret(&config))
+        }
+        Command::Import(options) => {
+            let config = load(file)?;
+            return on_main_runtime(bulk::import(&config, &options));
+        }
+        Command::Export(options) => {
+            let config = load(file)?;
+            return on_main_runtime(bulk::export(&config, &options));
+        }
+        Command::Reresolve(options) => {
+            let config = load(file)?;
+            return on_main_runtime(bulk::reresolve(&config, &options));
         }
         Command::Config(Print { markdown: true, .. }) => {
             print(&table::markdown());
@@ -99,7 +112,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let server = Server::read(&Source::load(environment::variable, file)?)?;
             healthcheck::run(server.address, if options.ready { "/readyz" } else { "/livez" })
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
@@ -107,7 +121,7 @@ fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
 }
 
 /// The one runtime for all but HTTP: commits, connections and background loops live here, and no client's going ends them.
-fn on_main_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn on_main_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;

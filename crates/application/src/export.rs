@@ -1,8 +1,13 @@
 //! `GET /api/v1/profiles/export`, `profile-service export` and `import --restore`: everything about every profile, out and in.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::BoxStream};
-use profile_domain::{Changeset, EntityKey, EntityType, EntityWrite, Expect, Intent, TenantId, changeset::Refusal, json, line};
+use profile_domain::{
+    Changeset, EntityKey, EntityType, EntityWrite, Expect, Intent, Reference, TenantId, changeset::Refusal, json, line,
+    profile::reserved_email, text::EmailKey,
+};
 use profile_ports::{CommitError, Deadline, StoreError};
 use thiserror::Error;
 
@@ -85,11 +90,8 @@ impl App {
     }
 }
 
-/// Reads a line of an export without writing anything: so a whole file can be checked before its first line is taken.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_line(text: &[u8]) -> Result<EntityWrite, LineProblem> {
+/// Reads a line of an export.
+fn check_line(text: &[u8]) -> Result<EntityWrite, LineProblem> {
     let value = json::parse(text).map_err(crate::import::unreadable)?;
     let (id, entity) = line::parse_export(&value).map_err(|problem| LineProblem {
         code: "VALIDATION_FAILED",
@@ -98,6 +100,40 @@ pub fn check_line(text: &[u8]) -> Result<EntityWrite, LineProblem> {
     })?;
     let intent = Intent::Restore(Box::new(entity));
     Ok(EntityWrite { key: EntityKey::profile(id), intent, expect: Expect::Absent, required: true })
+}
+
+/// Checks the lines of an export of one tenant before the first is taken: each by itself, and that no two are of one profile or
+/// hold one e-mail address.
+#[derive(Default)]
+pub struct RestoreCheck {
+    ids: HashSet<Reference>,
+    emails: HashSet<EmailKey>,
+}
+
+impl RestoreCheck {
+    /// Checks one line.
+    ///
+    /// # Errors
+    /// [`RestoreError::Line`].
+    pub fn line(&mut self, line: u64, text: &[u8]) -> Result<(), RestoreError> {
+        let problem = |problem| RestoreError::Line { line, problem };
+        let write = check_line(text).map_err(problem)?;
+        if let Intent::Restore(entity) = &write.intent
+            && let Some(email) = reserved_email(&write.key, entity.living.as_ref())
+            && !self.emails.insert(email)
+        {
+            return Err(problem(repeated("reserved_email", "is held by an earlier profile, too")));
+        }
+        if !self.ids.insert(write.key.reference) {
+            return Err(problem(repeated("id", "is that of an earlier line, too")));
+        }
+        Ok(())
+    }
+}
+
+fn repeated(field: &str, message: &str) -> LineProblem {
+    let message = format!("{field} {message}");
+    LineProblem { code: "VALIDATION_FAILED", message, fields: Vec::new() }
 }
 
 impl Restore {

@@ -5,6 +5,7 @@
 //! and the next one, which is read and parsed meanwhile. A line that can't be taken harms no other.
 
 mod lines;
+mod outcome;
 
 use std::{
     collections::HashMap,
@@ -22,9 +23,8 @@ use futures_util::{
 };
 use profile_domain::{
     Changeset, EntityKey, EntityWrite, Expect, Fact, FieldName, Intent, ItemOutcome, Moment, ProfileId, Rejection, SourceName,
-    TenantId, Version,
+    TenantId,
     line::ImportLine,
-    profile::FieldProblem,
     text::{EmailAddress, EmailKey},
 };
 use profile_ports::{CommitError, Deadline, EmailOwners, StoreError};
@@ -35,6 +35,8 @@ use crate::App;
 
 pub(crate) use lines::unreadable;
 use lines::{Batch, Parsed};
+use outcome::result;
+pub use outcome::{LineOutcome, LineProblem, LineResult, Tally};
 
 /// Who reports what an import holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,41 +45,6 @@ pub struct ImportOptions {
     pub source: SourceName,
     /// When it was true. Without one, `api` reports as a REST write and others as of now.
     pub reference_date: Option<Moment>,
-}
-
-/// What became of one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineOutcome {
-    /// Counted from 1; empty lines count, and have no outcome.
-    pub line: u64,
-    /// The profile, where it is known.
-    pub id: Option<ProfileId>,
-    /// What was done.
-    pub result: LineResult,
-}
-
-/// What was done with one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LineResult {
-    /// A profile was created, at this version.
-    Created(Version),
-    /// A profile was changed, and is now at this version.
-    Updated(Version),
-    /// The profile was as the line says already. `None`: the line said nothing, of nobody known.
-    Unchanged(Option<Version>),
-    /// The line was refused; it did nothing.
-    Refused(LineProblem),
-}
-
-/// Why a line was refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LineProblem {
-    /// Stable, for programs; the same codes as for single profiles.
-    pub code: &'static str,
-    /// For people.
-    pub message: String,
-    /// Which fields, where it is about fields.
-    pub fields: Vec<FieldProblem>,
 }
 
 /// Why an import ended early. Every outcome given before holds; of the other lines nothing was written, except perhaps, under
@@ -308,19 +275,4 @@ fn email(fields: &Map<String, Value>) -> Option<EmailKey> {
 fn ambiguous() -> LineProblem {
     let message = "several profiles serve this e-mail address and none holds it: name the one that is meant by its id";
     LineProblem { code: "EMAIL_AMBIGUOUS", message: message.into(), fields: Vec::new() }
-}
-
-fn result(outcome: ItemOutcome) -> LineResult {
-    match outcome {
-        ItemOutcome::Created(version) => LineResult::Created(version),
-        ItemOutcome::Updated(version) | ItemOutcome::Deleted(version) => LineResult::Updated(version),
-        ItemOutcome::Unchanged(version) => LineResult::Unchanged(version),
-        ItemOutcome::Rejected(rejection) => LineResult::Refused(rejected(rejection)),
-    }
-}
-
-fn rejected(rejection: Rejection) -> LineProblem {
-    let (code, message) = (rejection.code(), rejection.to_string());
-    let fields = if let Rejection::Invalid(fields) = rejection { fields } else { Vec::new() };
-    LineProblem { code, message, fields }
 }

@@ -27,8 +27,8 @@ use profile_ports::Store;
 use uuid::Uuid;
 
 pub use create_profile::{Created, OnceKey};
-pub use export::{Restore, RestoreError, check_line};
-pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResult};
+pub use export::{Restore, RestoreCheck, RestoreError};
+pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResult, Tally};
 pub use keyring::Keyring;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
 pub use profile_body::{ProfileBody, SCHEMA};

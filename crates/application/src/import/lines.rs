@@ -21,7 +21,7 @@ use profile_domain::{
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
-use super::{ImportOptions, LineProblem, rejected};
+use super::{ImportOptions, LineProblem, outcome::rejected};
 
 /// Lines in one changeset, at most.
 pub(crate) const BATCH_LINES: usize = 2_000;
@@ -102,15 +102,13 @@ impl Cutter {
             if let Some(full) = self.cut() {
                 return Ok(Some(full));
             }
-            match bytes.next().await {
-                Some(chunk) => self.waiting = chunk?,
-                None => {
-                    if self.raw.text.len() > self.start || self.skipping {
-                        self.end_line();
-                    }
-                    return Ok(Some(self.take()).filter(|raw| !raw.lines.is_empty()));
+            let Some(chunk) = bytes.next().await else {
+                if self.raw.text.len() > self.start || self.skipping {
+                    self.end_line();
                 }
-            }
+                return Ok(Some(self.take()).filter(|raw| !raw.lines.is_empty()));
+            };
+            self.waiting = chunk?;
         }
     }
 

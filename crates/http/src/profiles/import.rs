@@ -1,6 +1,6 @@
 //! `POST /api/v1/profiles/import`.
 
-use std::{convert::Infallible, io::Write};
+use std::convert::Infallible;
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web::Data};
 use bytes::Bytes;
@@ -8,8 +8,8 @@ use futures_util::{
     Stream, StreamExt,
     stream::{self, LocalBoxStream},
 };
-use profile_application::{App, ImportError, ImportOptions, LineOutcome, LineProblem, LineResult, StoreError};
-use profile_domain::{SourceName, profile::FieldProblem};
+use profile_application::{App, ImportError, ImportOptions, LineOutcome, StoreError, Tally};
+use profile_domain::SourceName;
 use serde_json::{Value, json};
 use tracing::Span;
 
@@ -90,14 +90,6 @@ struct Answer {
     tally: Tally,
 }
 
-#[derive(Default)]
-struct Tally {
-    created: u64,
-    updated: u64,
-    unchanged: u64,
-    refused: u64,
-}
-
 impl Answer {
     /// Waits for the first outcomes, so that what fails before them is an ordinary problem.
     async fn begin(mut outcomes: Outcomes, operations: Data<Operations>) -> Result<Self, Problem> {
@@ -132,7 +124,7 @@ impl Answer {
         let mut lines = Vec::with_capacity(outcomes.len() * 112);
         for outcome in outcomes {
             self.tally.count(&outcome.result);
-            write_outcome(&mut lines, outcome);
+            outcome.write_json(&mut lines);
         }
         lines.into()
     }
@@ -157,22 +149,6 @@ impl Answer {
     }
 }
 
-impl Tally {
-    fn lines(&self) -> u64 {
-        self.created + self.updated + self.unchanged + self.refused
-    }
-
-    fn count(&mut self, result: &LineResult) {
-        let counter = match result {
-            LineResult::Created(_) => &mut self.created,
-            LineResult::Updated(_) => &mut self.updated,
-            LineResult::Unchanged(_) => &mut self.unchanged,
-            LineResult::Refused(_) => &mut self.refused,
-        };
-        *counter += 1;
-    }
-}
-
 fn problem(error: ImportError<Problem>) -> Problem {
     match error {
         ImportError::Input(problem) => problem,
@@ -191,36 +167,4 @@ fn problem(error: ImportError<Problem>) -> Problem {
             if let Some(detail) = detail { problem.with_detail(detail) } else { problem }
         }
     }
-}
-
-/// By hand, because there are so many of them: no value here but messages needs escapes.
-fn write_outcome(lines: &mut Vec<u8>, LineOutcome { line, id, result }: &LineOutcome) {
-    let (status, version) = match result {
-        LineResult::Created(version) => ("created", Some(*version)),
-        LineResult::Updated(version) => ("updated", Some(*version)),
-        LineResult::Unchanged(version) => ("unchanged", *version),
-        LineResult::Refused(_) => ("refused", None),
-    };
-    // Writing to memory doesn't fail.
-    let _ = write!(lines, r#"{{"line":{line},"status":"{status}""#);
-    if let Some(id) = id {
-        let _ = write!(lines, r#","id":"{id}""#);
-    }
-    if let Some(version) = version {
-        let _ = write!(lines, r#","version":{version}"#);
-    }
-    if let LineResult::Refused(problem) = result {
-        let _ = write!(lines, r#","error":{}"#, error(problem));
-    }
-    lines.extend_from_slice(b"}\n");
-}
-
-/// As in a problem.
-fn error(LineProblem { code, message, fields }: &LineProblem) -> Value {
-    let mut error = json!({"code": code, "message": message});
-    if !fields.is_empty() {
-        let field = |it: &FieldProblem| json!({"field": it.field, "code": it.code, "message": it.message});
-        error["fields"] = fields.iter().map(field).collect();
-    }
-    error
 }
