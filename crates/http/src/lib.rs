@@ -13,6 +13,7 @@ mod server;
 mod settings;
 
 mod routes;
+mod steady;
 
 mod profiles;
 

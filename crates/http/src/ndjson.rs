@@ -1,7 +1,9 @@
 //! Bodies of lines (NDJSON): of any length, read as they come, as long as they come fast enough.
 
 use std::{
+    cell::Cell,
     future::{Ready, ready},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -64,9 +66,10 @@ fn check_headers(request: &HttpRequest) -> Result<(), Problem> {
 }
 
 impl NdjsonBody {
-    /// The bytes as they come, until they end, break off, or come too slowly.
-    pub(crate) fn bytes(self) -> impl Stream<Item = Result<Bytes, Problem>> + 'static {
-        let reader = Reader { payload: self.payload.boxed_local(), pace: self.pace, waited: Duration::ZERO, bytes: 0 };
+    /// The bytes as they come, until they end, break off, or come too slowly while the answer doesn't move either.
+    pub(crate) fn bytes(self, answered: Moved) -> impl Stream<Item = Result<Bytes, Problem>> + 'static {
+        let window = (Duration::ZERO, 0);
+        let reader = Reader { payload: self.payload.boxed_local(), pace: self.pace, moved: answered, window };
         stream::unfold(Some(reader), async |reader| {
             let mut reader = reader?;
             match reader.next().await.transpose()? {
@@ -77,38 +80,61 @@ impl NdjsonBody {
     }
 }
 
+/// Bytes that a client sent and took.
+#[derive(Clone, Default)]
+pub(crate) struct Moved(Rc<Cell<u64>>);
+
+impl Moved {
+    pub(crate) fn add(&self, bytes: usize) {
+        self.0.set(self.0.get().saturating_add(bytes as u64));
+    }
+}
+
 struct Reader {
     payload: LocalBoxStream<'static, Result<Bytes, PayloadError>>,
     pace: Pace,
-    /// For the client, in this window of time; what the store takes is not the client's fault.
-    waited: Duration,
-    /// What came in that window.
-    bytes: u64,
+    moved: Moved,
+    /// How long the client has been waited for in this window of time, and what had moved when that began. What the store takes is
+    /// not the client's fault.
+    window: (Duration, u64),
 }
 
 impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
-        let began = Instant::now();
-        let patience = self.pace.stall.min(self.pace.window.saturating_sub(self.waited));
-        let chunk = timeout(patience, self.payload.next()).await;
-        self.waited += began.elapsed();
-        let chunk = match chunk {
-            Err(_) => return Err(too_slow()),
-            Ok(None) => return Ok(None),
-            Ok(Some(Err(error))) => {
-                let detail = "the body broke off or is framed wrongly; lines without an outcome were not taken";
-                return Err(Problem::new(Code::UnreadableBody, detail).with_cause(error.to_string()));
+        loop {
+            let (began, moved) = (Instant::now(), self.moved.0.get());
+            let patience = self.pace.stall.min(self.pace.window.saturating_sub(self.window.0));
+            let chunk = timeout(patience, self.payload.next()).await;
+            if let Ok(Some(Ok(chunk))) = &chunk {
+                self.moved.add(chunk.len());
             }
-            Ok(Some(Ok(chunk))) => chunk,
-        };
-        self.bytes += chunk.len() as u64;
-        if self.waited >= self.pace.window {
-            if self.pace.is_too_slow(self.bytes) {
+            self.check(began.elapsed(), moved)?;
+            return match chunk {
+                Err(_) => continue,
+                Ok(None) => Ok(None),
+                Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+                Ok(Some(Err(error))) => {
+                    let detail = "the body broke off or is framed wrongly; lines without an outcome were not taken";
+                    Err(Problem::new(Code::UnreadableBody, detail).with_cause(error.to_string()))
+                }
+            };
+        }
+    }
+
+    /// After so long a wait, before which so much had moved.
+    fn check(&mut self, waited: Duration, moved: u64) -> Result<(), Problem> {
+        let now = self.moved.0.get();
+        if waited >= self.pace.stall && now == moved {
+            return Err(too_slow());
+        }
+        self.window.0 += waited;
+        if self.window.0 >= self.pace.window {
+            if self.pace.is_too_slow(now - self.window.1) {
                 return Err(too_slow());
             }
-            (self.waited, self.bytes) = (Duration::ZERO, 0);
+            self.window = (Duration::ZERO, now);
         }
-        Ok(Some(chunk))
+        Ok(())
     }
 }
 

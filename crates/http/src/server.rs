@@ -1,17 +1,21 @@
 //! The server, and the one way in which an application is put together for it.
 
-use std::{io, net::TcpListener, sync::Arc};
+use std::{future::ready, io, net::TcpListener, sync::Arc};
 
+use actix_http::{HttpService, Protocol};
+use actix_server::ServerBuilder;
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::{
-    App, Error, HttpServer,
+    App, Error,
     body::BoxBody,
-    dev::{Server, ServiceFactory, ServiceRequest, ServiceResponse},
+    dev::{AppConfig, Server, ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::{Next, from_fn},
+    rt::net::TcpStream,
     web::Data,
 };
 use prometheus::Registry;
 
-use crate::{HttpMetrics, Operations, Settings, observe, routes};
+use crate::{HttpMetrics, Operations, Settings, observe, routes, steady::Steady};
 
 /// All that the routes need; cheap to clone.
 #[derive(Clone)]
@@ -70,14 +74,31 @@ pub fn app(
 /// Where the listener can't be used.
 pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Result<Server> {
     let settings = Arc::clone(&service.settings);
-    let server = HttpServer::new(move || app(&service))
+    let address = listener.local_addr()?;
+    // What `HttpServer` does, but for the connections themselves, which it would take as they are.
+    let server = ServerBuilder::new()
         .workers(workers)
-        .client_request_timeout(settings.head_timeout)
-        .client_disconnect_timeout(settings.linger)
-        .keep_alive(settings.keep_alive)
         .shutdown_timeout(settings.shutdown_timeout.as_secs())
-        .max_connections(settings.max_connections)
-        .disable_signals()
-        .listen(listener)?;
+        .max_concurrent_connections(settings.max_connections)
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
+    let server = server.listen("http", listener, move || {
+        let (stopping, pace) = (stopping.clone(), settings.pace);
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(settings.keep_alive)
+            .client_request_timeout(settings.head_timeout)
+            .client_disconnect_timeout(settings.linger)
+            .local_addr(address)
+            .finish(map_config(app(&service), |()| AppConfig::default()));
+        fn_service(move |stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            ready(Ok((Steady::new(stream, pace), Protocol::Http1, peer)))
+        })
+        .and_then(http)
+    })?;
     Ok(server.run())
 }

@@ -1,6 +1,7 @@
 //! `GET /api/v1/profiles/export`.
 
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -73,8 +74,20 @@ struct Chunks {
     span: Span,
 }
 
+/// The connection is closed without the end of the body; why is in the log.
+#[derive(Debug)]
+struct BrokenOff;
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("the export was broken off")
+    }
+}
+
+impl std::error::Error for BrokenOff {}
+
 impl Stream for Chunks {
-    type Item = Result<Bytes, StoreError>;
+    type Item = Result<Bytes, BrokenOff>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let mut chunk = BytesMut::new();
@@ -84,7 +97,7 @@ impl Stream for Chunks {
                 Poll::Ready(Some(Err(error))) => {
                     let cause = &error as &dyn std::error::Error;
                     self.span.in_scope(|| tracing::error!(cause, "an export was broken off"));
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(BrokenOff)));
                 }
                 Poll::Ready(None) => self.ended = true,
                 Poll::Pending if chunk.is_empty() => return Poll::Pending,

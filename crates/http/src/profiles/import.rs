@@ -15,7 +15,7 @@ use tracing::Span;
 
 use crate::{
     caller::Caller,
-    ndjson::{NDJSON, NdjsonBody},
+    ndjson::{Moved, NDJSON, NdjsonBody},
     once,
     operations::Operations,
     problem::{Code, Problem},
@@ -56,8 +56,9 @@ pub(crate) async fn import(
 ) -> Result<HttpResponse, Problem> {
     let options = options(&request)?;
     once::refuse(&request)?;
-    let outcomes = app.import(&caller.tenant, options, body.bytes(), settings.batch_timeout);
-    let answer = Answer::begin(outcomes, operations).await?;
+    let moved = Moved::default();
+    let outcomes = app.import(&caller.tenant, options, body.bytes(moved.clone()), settings.batch_timeout);
+    let answer = Answer::begin(outcomes, operations, moved).await?;
     let mut head = HttpResponse::Ok();
     head.content_type(NDJSON).insert_header((header::CACHE_CONTROL, "no-store"));
     Ok(head.streaming(answer.chunks()))
@@ -85,20 +86,22 @@ type Outcomes = LocalBoxStream<'static, Result<Vec<LineOutcome>, ImportError<Pro
 struct Answer {
     outcomes: Outcomes,
     operations: Data<Operations>,
+    moved: Moved,
     /// The request's, for what is logged after its handler.
     span: Span,
     tally: Tally,
+    ended: bool,
 }
 
 impl Answer {
     /// Waits for the first outcomes, so that what fails before them is an ordinary problem.
-    async fn begin(mut outcomes: Outcomes, operations: Data<Operations>) -> Result<Self, Problem> {
+    async fn begin(mut outcomes: Outcomes, operations: Data<Operations>, moved: Moved) -> Result<Self, Problem> {
         let outcomes = match outcomes.next().await {
             None => stream::empty().boxed_local(),
             Some(Err(error)) => return Err(problem(error)),
             Some(first) => stream::once(async { first }).chain(outcomes).boxed_local(),
         };
-        Ok(Self { outcomes, operations, span: Span::current(), tally: Tally::default() })
+        Ok(Self { outcomes, operations, moved, span: Span::current(), tally: Tally::default(), ended: false })
     }
 
     fn chunks(self) -> impl Stream<Item = Result<Bytes, Infallible>> + 'static {
@@ -126,11 +129,13 @@ impl Answer {
             self.tally.count(&outcome.result);
             outcome.write_json(&mut lines);
         }
+        self.moved.add(lines.len());
         lines.into()
     }
 
     /// The last line.
-    fn end(&self, problem: Option<&Problem>) -> Bytes {
+    fn end(&mut self, problem: Option<&Problem>) -> Bytes {
+        self.ended = true;
         let Tally { created, updated, unchanged, refused } = self.tally;
         let lines = self.tally.lines();
         let complete = problem.is_none();
@@ -138,7 +143,7 @@ impl Answer {
             "lines": lines, "created": created, "updated": updated, "unchanged": unchanged, "refused": refused,
             "complete": complete,
         });
-        let _entered = self.span.enter();
+        let _entered = self.span.clone().entered();
         if let Some(problem) = problem {
             summary["error"] = Value::Object(problem.error());
             let (code, cause) = (problem.code().text(), problem.cause().unwrap_or_default());
@@ -146,6 +151,15 @@ impl Answer {
         }
         tracing::info!(lines, created, updated, unchanged, refused, complete, "import");
         format!("{}\n", json!({"summary": summary})).into()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !self.ended {
+            let lines = self.tally.lines();
+            self.span.in_scope(|| tracing::info!(lines, complete = false, "import: its client went away"));
+        }
     }
 }
 
