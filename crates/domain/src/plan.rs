@@ -60,8 +60,9 @@ pub struct EntityChange {
     pub was_living: bool,
     /// What it is to become.
     pub after: Entity,
-    /// Whether a life begins: the row gets a new number.
-    pub begins_life: bool,
+    /// Where a life begins, the row gets a new number: this is its place among those of the changeset, counted from 0 in the
+    /// order of the writes. So what is created together is listed in the order in which it was given.
+    pub birth: Option<usize>,
     /// Whether a life ended: earlier feed rows and idempotency receipts are blanked.
     pub ended_life: bool,
     /// The folded name.
@@ -120,7 +121,8 @@ struct Run {
 struct Track {
     current: Option<Entity>,
     feed: Vec<FeedEntry>,
-    begins_life: bool,
+    /// The write by which the present life began.
+    born_by: Option<usize>,
     ended_life: bool,
     /// The write that last changed the reserved e-mail.
     email_set_by: Option<usize>,
@@ -200,6 +202,8 @@ impl<'a> Draft<'a> {
     fn plan(self, reservations: Reservations) -> Plan {
         let mut states = HashMap::with_capacity(self.run.states.len());
         let mut changes = Vec::new();
+        let mut births: Vec<usize> = self.run.states.values().filter_map(|track| track.born_by).collect();
+        births.sort_unstable();
         for (key, track) in self.run.states {
             let Some(after) = track.current else { continue };
             if !track.feed.is_empty() {
@@ -210,7 +214,7 @@ impl<'a> Draft<'a> {
                 };
                 let known = keys(lived);
                 let wanted = keys(after.living.as_ref());
-                let (keys_added, keys_removed) = if track.begins_life || after.living.is_none() {
+                let (keys_added, keys_removed) = if track.born_by.is_some() || after.living.is_none() {
                     // Rows belong to a life: all of the old one's go, all of the new one's come.
                     (wanted.into_iter().collect(), known.into_iter().collect())
                 } else {
@@ -219,7 +223,7 @@ impl<'a> Draft<'a> {
                 changes.push(EntityChange {
                     before: before.map(|entity| entity.version),
                     was_living: lived.is_some(),
-                    begins_life: track.begins_life && after.living.is_some(),
+                    birth: track.born_by.map(|index| births.partition_point(|birth| *birth < index)),
                     ended_life: track.ended_life,
                     name_key: after.living.as_ref().and_then(|living| profile::name_key(&key, living)),
                     keys_removed,
@@ -320,10 +324,12 @@ impl Track {
         };
         if kind == ChangeKind::Deleted {
             self.ended_life = true;
-            self.begins_life = false;
+            self.born_by = None;
             self.feed.iter_mut().for_each(|entry| entry.changes.clear());
         }
-        self.begins_life |= kind == ChangeKind::Created;
+        if kind == ChangeKind::Created {
+            self.born_by = Some(index);
+        }
         let version = next.version;
         self.feed.push(FeedEntry { version, kind, changes });
         self.current = Some(next);

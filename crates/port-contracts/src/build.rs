@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt as _;
 use profile_domain::{
     Changeset, Entity, EntityKey, EntityType, EntityView, EntityWrite, Expect, Fact, FieldName, Idempotency, Intent, ItemOutcome,
     Moment, Policy, ProfileId, Receipt, Reference, Refusal, SourceName, TenantId, Version,
     search::{Filter, ListQuery, Order, Position},
 };
-use profile_ports::{CommitError, Deadline, Store};
+use profile_ports::{CommitError, Deadline, EntityStream, Store};
 use serde_json::{Map, Value};
 use tokio::{sync::Barrier, task::JoinSet};
 use uuid::Uuid;
@@ -88,6 +89,16 @@ pub(crate) fn put(key: &EntityKey, document: Value) -> EntityWrite {
 /// Changes the served document, as PATCH does.
 pub(crate) fn patch(key: &EntityKey, changes: Value) -> EntityWrite {
     required(key, Intent::Patch { fields: object(changes), clear_attributes: false }, Expect::Present)
+}
+
+/// Serves these values beside what is served, as an import of source `api` does.
+pub(crate) fn update(key: &EntityKey, fields: Value) -> EntityWrite {
+    required(key, Intent::Update(object(fields)), Expect::Any)
+}
+
+/// Becomes exactly this, as a line of an export says.
+pub(crate) fn restore(key: &EntityKey, entity: Entity) -> EntityWrite {
+    required(key, Intent::Restore(Box::new(entity)), Expect::Absent)
 }
 
 /// Ends a life, as DELETE does.
@@ -219,6 +230,16 @@ impl Client {
     /// Which entities a list gives.
     pub(crate) async fn keys(&self, query: &ListQuery) -> Vec<EntityKey> {
         self.list(query).await.into_iter().map(|view| view.key).collect()
+    }
+
+    /// Begins to export profiles.
+    pub(crate) async fn begin_export(&self) -> EntityStream {
+        self.store.export(&self.tenant, &EntityType::profile(), deadline()).await.expect("an export")
+    }
+
+    /// All profiles with their facts, tombstones last.
+    pub(crate) async fn export(&self) -> Vec<(EntityKey, Entity)> {
+        self.begin_export().await.try_collect().await.expect("a whole export")
     }
 
     /// Every page of a list, in pages of the query's limit, until one is short.

@@ -7,6 +7,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a case says by panicking that an adapter breaks its contract")]
 
 mod build;
+mod bulk;
 mod entities;
 mod model;
 mod random;
@@ -81,6 +82,7 @@ macro_rules! store_cases {
             promised {
                 // entities
                 acknowledged_writes_survive_reopening
+                created_together_are_listed_in_order
                 crossing_email_changes_end
                 deleted_facts_stay_out
                 deleted_is_absent
@@ -103,6 +105,7 @@ macro_rules! store_cases {
                 refused_changeset_leaves_no_trace
                 rejected_items_harm_no_other
                 revival_has_no_past
+                search_fields_may_change
                 short_page_is_the_last
                 tenants_are_apart
                 unchanged_keeps_its_key
@@ -111,6 +114,14 @@ macro_rules! store_cases {
                 versions_never_repeat
                 walk_meets_the_untouched_once
                 writes_see_earlier_ones
+                // bulk
+                email_owners_are_found
+                emptiness_counts_tombstones
+                export_gives_everything_in_order
+                export_is_one_snapshot
+                outdated_are_walked_once
+                restore_is_exact
+                tenants_are_listed
                 // secrets
                 secrets_made_once
                 secrets_rotate_keeping_two
@@ -118,6 +129,7 @@ macro_rules! store_cases {
             }
             beyond {
                 address_follows_the_api_alone
+                broken_off_exports_leave_room
                 dependents_of_a_rejected_release_are_rejected
                 every_index_starts_with_the_tenant
                 higher_revision_resolves_anew
@@ -125,10 +137,12 @@ macro_rules! store_cases {
                 model_agrees
                 priority_outvotes_the_newest
                 rejected_address_harms_no_other
+                restore_is_refused_where_anything_is_known
                 searchable_fields_are_limited
                 streams_serve_taken_addresses
                 too_large_a_changeset_is_refused
                 unchanged_items_write_nothing
+                update_sets_and_removes_fields
             }
         }
     };
@@ -162,6 +176,7 @@ macro_rules! test_each {
 #[doc(hidden)]
 pub mod cases {
     pub use crate::{
+        bulk::*,
         entities::{
             addresses::*, atomic::*, catalog::*, deletion::*, durable::*, feed::*, idempotency::*, listing::*, merging::*,
             paging::*, races::*, values::*,

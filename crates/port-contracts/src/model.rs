@@ -4,6 +4,7 @@
 //! shares no rule with `domain`: two ways to the same answer, of which one is too slow to be wrong in a clever way.
 
 mod history;
+mod values;
 mod world;
 
 use std::collections::BTreeMap;
@@ -43,7 +44,7 @@ pub async fn model_agrees<F: Fixture>() {
 /// One history, in tenants of its own.
 async fn run<F: Fixture>(fixture: &F, rules: &Rules, random: &mut Random, number: u32) {
     let client = Client::of(fixture);
-    let mut history = History::default();
+    let mut history = History::new(rules.revision);
     let mut sides =
         ["a", "b"].map(|name| Side { client: client.as_tenant(&format!("{name}-{number}")), world: World::new(rules) });
     for step in 0..STEPS {

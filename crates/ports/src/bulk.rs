@@ -42,7 +42,8 @@ pub trait Bulk: Send + Sync {
 
     /// Every entity of a type, as of one moment, whatever is written meanwhile [`export_is_one_snapshot`]: the living in the
     /// order of their creation, then tombstones in the order of their references [`export_gives_everything_in_order`]. Memory
-    /// is bounded, and a reader that stops holds back the store; dropping the stream ends it.
+    /// is bounded, and a reader that stops holds back the store; dropping the stream ends it. Restored in this order elsewhere,
+    /// it is exported equally from there [`restore_is_exact`].
     ///
     /// The deadline is for the first; the rest may take as long as it is read.
     ///

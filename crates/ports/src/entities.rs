@@ -42,6 +42,8 @@ pub trait Entities: Send + Sync {
     ///   [`first_writers_keep_both_facts`]. Writes of one changeset see each other in order [`writes_see_earlier_ones`].
     /// - **By rule, not by arrival**: the same facts in any order and batching end in the same state
     ///   [`facts_merge_in_any_order`].
+    /// - **In order**: entities that one changeset creates are listed in the order of its writes
+    ///   [`created_together_are_listed_in_order`].
     /// - **Nothing for nothing**: a changeset that changes nothing writes no row, no version, no feed row
     ///   [`unchanged_writes_nothing`].
     /// - **Versions** rise by one on every real change, also over a delete, and never repeat [`versions_never_repeat`]. A
@@ -79,7 +81,8 @@ pub trait Entities: Send + Sync {
 
     /// One page of living entities, in the order asked for, after the position given [`list_orders_and_pages`]. Filters are
     /// equalities, all of which hold [`filters_all_hold`]; a prefix is of the folded name, compared by bytes
-    /// [`prefix_is_of_the_folded_name`]. Fewer than `limit` mean that there are no more [`short_page_is_the_last`]. While others
+    /// [`prefix_is_of_the_folded_name`]. Which attributes can be found may be configured anew at any time; then a value is found
+    /// once it was written under the new configuration [`search_fields_may_change`]. Fewer than `limit` mean that there are no more [`short_page_is_the_last`]. While others
     /// write, an entity that isn't touched appears exactly once in a walk [`walk_meets_the_untouched_once`].
     ///
     /// # Errors

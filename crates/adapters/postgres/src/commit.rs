@@ -251,7 +251,7 @@ impl<'a> Commit<'a> {
             locked.holders = holders(&rows).map_err(ended)?;
         }
         let plan = draft.settle(&locked.holders).map_err(refused)?;
-        let lives = plan.changes.iter().filter(|change| change.begins_life).count();
+        let lives = plan.changes.iter().filter(|change| change.birth.is_some()).count();
         if lives > locked.ids.len() {
             let rows = self.draw_ids(lease, lives - locked.ids.len()).await?;
             locked.ids.extend(ids(&rows).map_err(ended)?);

@@ -265,17 +265,16 @@ pub(crate) async fn create_fresh(lease: &Lease<'_>, tenant: &TenantId, now: Mome
 impl<'p> Rows<'p> {
     fn of(plan: &'p Plan, known: &HashMap<EntityKey, i64>, drawn: &[i64]) -> Self {
         let mut rows = Self::default();
-        let mut drawn = drawn.iter().copied();
         for change in &plan.changes {
             let before = known.get(&change.key).copied();
-            let after = match (&change.after.living, change.begins_life) {
+            let after = match (&change.after.living, change.birth) {
                 (None, _) => None,
-                (Some(_), true) => drawn.next(),
-                (Some(_), false) => before,
+                (Some(_), Some(place)) => drawn.get(place).copied(),
+                (Some(_), None) => before,
             };
             let entities = if change.before.is_none() { &mut rows.inserted } else { &mut rows.updated };
             entities.push(change, after);
-            let added = if change.begins_life {
+            let added = if change.birth.is_some() {
                 (&mut rows.added_keys, &mut rows.added_of)
             } else {
                 (&mut rows.missing_keys, &mut rows.missing_of)

@@ -157,17 +157,14 @@ fn write(
     for (email, reference) in &plan.taken {
         take.execute((tenant.as_str(), email.as_str(), reference.as_str()))?;
     }
-    let mut numbers = numbers(connection, plan)?;
+    let numbers = numbers(connection, plan)?;
     for change in &plan.changes {
         let known = known.get(&change.key);
         let life = Life {
             before: known.and_then(|known| known.id),
-            after: if change.begins_life {
-                numbers.next()
-            } else if change.after.living.is_some() {
-                known.and_then(|known| known.id)
-            } else {
-                None
+            after: match change.birth {
+                Some(place) => numbers.clone().nth(place),
+                None => known.and_then(|known| known.id).filter(|_| change.after.living.is_some()),
             },
         };
         write_entity(connection, tenant, change, known, life)?;
@@ -186,7 +183,7 @@ struct Life {
 
 /// A number for each life that begins.
 fn numbers(connection: &Connection, plan: &Plan) -> Result<std::ops::Range<i64>, Failure> {
-    let births = plan.changes.iter().filter(|change| change.begins_life).count();
+    let births = plan.changes.iter().filter(|change| change.birth.is_some()).count();
     let births = i64::try_from(births).unwrap_or(i64::MAX);
     if births == 0 {
         return Ok(0..0);

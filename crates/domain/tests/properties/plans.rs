@@ -186,7 +186,7 @@ fn a_plan_holds_what_must_be_written_and_nothing_for_what_is_unchanged() {
     assert_eq!(keys, [organization(), profile(1)], "in the order of keys, without the unchanged");
 
     let [created, deleted] = plan.changes.as_slice() else { panic!("two changes") };
-    assert_eq!((created.before, created.was_living, created.begins_life, created.ended_life), (None, false, true, false));
+    assert_eq!((created.before, created.was_living, created.birth, created.ended_life), (None, false, Some(0), false));
     assert_eq!((created.keys_added.len(), created.keys_removed.len()), (1, 0));
     assert_eq!(
         created.feed.iter().map(|entry| (entry.version, entry.kind)).collect::<Vec<_>>(),
@@ -194,10 +194,7 @@ fn a_plan_holds_what_must_be_written_and_nothing_for_what_is_unchanged() {
     );
     assert_eq!(created.feed[0].changes, object(json!({"plan": {"new": "pro"}})));
 
-    assert_eq!(
-        (deleted.before, deleted.was_living, deleted.begins_life, deleted.ended_life),
-        (Some(version(1)), true, false, true)
-    );
+    assert_eq!((deleted.before, deleted.was_living, deleted.birth, deleted.ended_life), (Some(version(1)), true, None, true));
     assert_eq!((deleted.keys_added.len(), deleted.keys_removed.len()), (0, 1), "the address was its only search row");
     let feed: Vec<_> = deleted.feed.iter().map(|entry| (entry.version, entry.kind, entry.changes.len())).collect();
     assert_eq!(feed, [(version(2), ChangeKind::Updated, 0), (version(3), ChangeKind::Deleted, 0)], "blanked at once");
@@ -223,5 +220,5 @@ fn expectations_hold_for_what_earlier_writes_left() {
     let outcomes: Vec<_> = plan.receipt.outcomes.into_iter().map(|item| item.outcome).collect();
     let absent = ItemOutcome::Rejected(Rejection::Absent);
     assert_eq!(outcomes, [ItemOutcome::Deleted(version(2)), absent, ItemOutcome::Created(version(3))]);
-    assert!(plan.changes[0].was_living && plan.changes[0].begins_life && plan.changes[0].ended_life);
+    assert!(plan.changes[0].was_living && plan.changes[0].birth == Some(0) && plan.changes[0].ended_life);
 }

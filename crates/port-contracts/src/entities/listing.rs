@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     Fixture,
-    build::{create, delete, everything, fact, field, merge, organization, patch, profile, start, start_with, where_all},
+    build::{Client, create, delete, everything, fact, field, merge, organization, patch, profile, start, start_with, where_all},
 };
 
 fn attribute(path: &str, text: &str) -> Filter {
@@ -110,6 +110,38 @@ pub async fn searchable_fields_are_limited<F: Fixture>() {
         assert_eq!(client.keys(&where_all(std::slice::from_ref(&filter))).await, std::slice::from_ref(&a), "{filter:?}");
     }
     assert_eq!(client.keys(&where_all(&[attribute("n", "1")])).await, []);
+}
+
+/// The attributes that can be found are limited for a while, and what changes meanwhile leaves rows of the store behind or makes
+/// none: later changes don't stumble over them, and what was written under the new configuration is found, by its value now.
+pub async fn search_fields_may_change<F: Fixture>() {
+    let (mut fixture, client) = start::<F>().await;
+    let [a, b, c] = [profile(1), profile(2), profile(3)];
+    let person = |n: u32| json!({"name": "A", "email": format!("p{n}@example.com"), "plan": "pro", "n": 1});
+    client.commit(0, [create(&a, person(1)), create(&b, person(2)), create(&c, person(3))]).await;
+    drop(client);
+
+    let limited = Policy { search_fields: SearchFields::Only(BTreeSet::from([field("n")])), ..Policy::default() };
+    fixture.reopen(limited).await;
+    let client = Client::of(&fixture);
+    client.commit(1, [patch(&a, json!({"plan": "free", "n": 2})), patch(&b, json!({"plan": null})), delete(&c)]).await;
+    client.commit(2, [create(&profile(4), person(4)), create(&c, person(3))]).await;
+    assert_eq!(client.keys(&where_all(&[attribute("n", "2")])).await, std::slice::from_ref(&a));
+    assert_eq!(client.keys(&where_all(&[attribute("n", "1")])).await, [b.clone(), profile(4), c.clone()]);
+    drop(client);
+
+    fixture.reopen(Policy::default()).await;
+    let client = Client::of(&fixture);
+    let with_plan = async |plan: &str| client.keys(&where_all(&[attribute("plan", plan)])).await;
+    assert_eq!(with_plan("pro").await, [], "rows left behind don't count");
+    // Back to what left a row behind, one by a single write and one among several.
+    client.commit(3, [patch(&a, json!({"plan": "pro"}))]).await;
+    client.commit(4, [patch(&b, json!({"plan": "pro"})), patch(&c, json!({"plan": "free"}))]).await;
+    assert_eq!((with_plan("pro").await, with_plan("free").await), (vec![a.clone(), b.clone()], vec![c.clone()]));
+    client.commit(5, [patch(&a, json!({"plan": "free"})), delete(&b), patch(&c, json!({"plan": "pro"}))]).await;
+    assert_eq!((with_plan("pro").await, with_plan("free").await), (vec![c.clone()], vec![a.clone()]));
+    let pages = client.walk(&ListQuery { limit: 1, ..where_all(&[attribute("plan", "pro")]) }).await;
+    assert_eq!(pages.into_iter().map(|view| view.key).collect::<Vec<_>>(), [c], "rows left behind don't end a walk");
 }
 
 /// A prefix is compared byte by byte with the folded name: no wildcard means anything, no accent is dropped, and nothing

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use profile_domain::{Expect, Fact, FieldName, Intent, ItemOutcome, Policy, Rule, Rules};
+use profile_domain::{Expect, Fact, FieldName, Intent, ItemOutcome, Policy, Rejection, Rule, Rules};
 use serde_json::{Value, json};
 
 use crate::{
     Fixture,
     build::{
         Client, Vary, at, create, delete, fact, field, merge, organization, patch, profile, put, source, start, start_with,
-        version,
+        update, version,
     },
     random::Random,
     scaled,
@@ -145,6 +145,37 @@ pub async fn unchanged_items_write_nothing<F: Fixture>() {
     assert!(outcomes.iter().all(|outcome| *outcome == ItemOutcome::Unchanged(Some(version(1)))));
     assert_eq!(outcomes.len(), ITEMS as usize);
     assert_eq!(fixture.dump().await, before);
+}
+
+/// An update serves the values it names, each as a whole, and removes those that are null; it keeps the rest, begins a life
+/// where there is none, and is dated like any REST write.
+pub async fn update_sets_and_removes_fields<F: Fixture>() {
+    let (fixture, client) = start::<F>().await;
+    let key = profile(1);
+    let ada = json!({"name": "Ada", "email": "ada@example.com", "a": {"b": 1, "c": 2}, "plan": "pro", "never": null});
+    assert_eq!(client.commit(0, [update(&key, ada)]).await, [ItemOutcome::Created(version(1))]);
+    client.commit(1, [merge(&key, [fact("n", "crm", 100, 7), fact("city", "crm", 0, "Bern")])]).await;
+    let change = || update(&key, json!({"a": {"b": 3}, "plan": null, "n": 8, "none": null, "city": "Bern"}));
+    assert_eq!(client.commit(2, [change()]).await, [ItemOutcome::Updated(version(3))]);
+    assert_eq!(
+        client.served(&key).await,
+        json!({"name": "Ada", "email": "ada@example.com", "a": {"b": 3}, "n": 8, "city": "Bern"})
+    );
+    let fields = client.entity(&key).await.and_then(|entity| entity.living).expect("it lives").fields;
+    assert_eq!(fields["n"].winner.reference_date, at(100).next(), "after everything known of the field");
+    assert_eq!(fields["plan"].winner, fact("plan", "api", 2, Value::Null).1);
+    assert_eq!(fields["city"].superseded, [], "a value that is served already is no news");
+    assert!(!fields.contains_key("none"), "nor is the absence of one");
+    let before = fixture.dump().await;
+    assert_eq!(client.commit(3, [change()]).await, [ItemOutcome::Unchanged(Some(version(3)))]);
+    assert_eq!(fixture.dump().await, before);
+
+    client.commit(4, [delete(&key)]).await;
+    let back = json!({"name": "Ada", "email": "ada@example.com"});
+    assert_eq!(client.commit(4, [update(&key, back.clone())]).await, [ItemOutcome::Created(version(5))]);
+    assert_eq!(client.served(&key).await, back);
+    let taken = client.commit(5, [update(&profile(2), json!({"name": "B", "email": "ADA@example.com"})).optional()]).await;
+    assert_eq!(taken, [ItemOutcome::Rejected(Rejection::EmailTaken)]);
 }
 
 fn policy(revision: i32, order: &[&str]) -> Policy {

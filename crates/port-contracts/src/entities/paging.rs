@@ -17,10 +17,33 @@ use serde_json::json;
 
 use crate::{
     Fixture,
-    build::{Client, changeset, create, delete, everything, fact, merge, organization, patch, profile, start, where_all},
+    build::{Client, Vary, changeset, create, delete, everything, fact, merge, organization, patch, profile, start, where_all},
     random::Random,
     scaled,
 };
+
+/// What one changeset creates is in the order of its writes, whatever the keys: also where a write made several lives of one
+/// entity, of which the last counts, and where others change or are rejected between.
+pub async fn created_together_are_listed_in_order<F: Fixture>() {
+    let (_fixture, client) = start::<F>().await;
+    let person = |number: u32, name: &str| create(&profile(number), json!({"name": name, "email": format!("{name}@x.org")}));
+    client.commit(0, [person(50, "old"), person(10, "older")]).await;
+    let writes = [
+        person(9, "a"),
+        person(3, "b"),
+        patch(&profile(50), json!({"n": 1})),
+        person(7, "B").optional(),
+        person(5, "c"),
+        delete(&profile(9)),
+        delete(&profile(10)),
+        person(8, "d"),
+        person(9, "e"),
+        merge(&profile(1), [fact("n", "crm", 0, 1)]),
+        person(10, "older"),
+    ];
+    client.commit(1, writes).await;
+    assert_eq!(client.keys(&everything(&profile(0))).await, [50, 3, 5, 8, 9, 1, 10].map(profile));
+}
 
 /// By creation in either direction, and by folded name, then creation; an entity without a name is not among the latter. Every
 /// size of page gives the same, and other types and tombstones are never among them. A view in a list is the view of itself.

@@ -1,7 +1,7 @@
 //! Random changesets and queries over few entities, addresses, sources and dates, so that they collide.
 
 use profile_domain::{
-    Changeset, EntityKey, EntityWrite, Expect, Fact, FieldName, Intent,
+    Changeset, Entity, EntityKey, EntityWrite, Expect, Fact, FieldFacts, FieldName, Intent, Living,
     search::{Filter, ListQuery, Order},
     text::{EmailAddress, fold},
 };
@@ -13,8 +13,9 @@ use crate::{
 };
 
 /// What a history remembers: its clock, and which idempotency keys it used for what.
-#[derive(Default)]
 pub(super) struct History {
+    /// Of the rules that are in force.
+    revision: i32,
     clock: i64,
     keyed: Vec<Changeset>,
 }
@@ -43,6 +44,10 @@ const CONDITIONS: [(&str, &str); 12] = [
 const FIELDS: [&str; 6] = ["name", "email", "bio", "plan", "n", "address"];
 
 impl History {
+    pub(super) fn new(revision: i32) -> Self {
+        Self { revision, clock: 0, keyed: Vec::new() }
+    }
+
     /// Every entity that a history may touch.
     pub(super) fn keys() -> Vec<EntityKey> {
         (1..=5).map(profile).chain(["x", "y"].map(organization)).collect()
@@ -77,11 +82,11 @@ impl History {
         again
     }
 
-    /// Changesets with a key have required writes of one entity, and no deletes: what POSTs do.
+    /// Changesets with a key have required writes of one entity, and no deletes or restores: what POSTs do.
     fn keyed_write(&self, random: &mut Random, key: &EntityKey) -> EntityWrite {
         loop {
             let write = EntityWrite { key: key.clone(), required: true, ..self.write(random) };
-            if write.intent != Intent::Delete {
+            if !matches!(write.intent, Intent::Delete | Intent::Restore(_)) {
                 return write;
             }
         }
@@ -89,10 +94,12 @@ impl History {
 
     fn write(&self, random: &mut Random) -> EntityWrite {
         let key = random.pick(&Self::keys()).clone();
-        let intent = match random.below(10) {
-            0..=3 => Intent::Merge((0..random.below(5)).map(|_| self.fact(random)).collect()),
-            4..=5 => Intent::Replace(Self::document(random)),
-            6..=7 => Intent::Patch { fields: Self::patch(random), clear_attributes: random.percent(10) },
+        let intent = match random.below(20) {
+            0..=6 => Intent::Merge((0..random.below(5)).map(|_| self.fact(random)).collect()),
+            7..=9 => Intent::Replace(Self::document(random)),
+            10..=12 => Intent::Update(Self::patch(random)),
+            13 => Intent::Restore(Box::new(self.restored(random))),
+            14..=16 => Intent::Patch { fields: Self::patch(random), clear_attributes: random.percent(10) },
             _ => Intent::Delete,
         };
         let expect = match random.below(10) {
@@ -111,6 +118,28 @@ impl History {
         let date = if random.percent(3) { 301 } else { *random.pick(&[-20, -10, -1, 0, 0, 1, 10, 250, 300]) };
         // Rounded, so that dates of different steps are often equal.
         fact(name, from, if date > 250 { self.clock + date } else { (self.clock + date) / 10 * 10 }, value)
+    }
+
+    /// A tombstone, or a life of which one source told, so that every rule has the same winners. All of it is valid.
+    fn restored(&self, random: &mut Random) -> Entity {
+        let version = version(1 + i64::from(random.below(4)));
+        let floor = at(self.clock - 50);
+        if random.percent(40) {
+            return Entity { version, floor: Some(floor), living: None };
+        }
+        let from = *random.pick(&["api", "crm"]);
+        let (name, email) = (*random.pick(&["Ada", "bob"]), *random.pick(&["a@example.com", "B@example.com"]));
+        let facts = [
+            fact("name", from, self.clock - 5, name),
+            fact("email", from, self.clock - 10, email),
+            fact("plan", from, self.clock, Self::value(random, "plan")),
+            fact("n", from, self.clock, Value::Null),
+        ];
+        let facts = facts.into_iter().filter(|(name, fact)| name.as_str() != "plan" || fact.value.is_string());
+        let fields = facts.map(|(field, fact)| (field, FieldFacts::new(fact))).collect();
+        let (created_at, updated_at) = (at(self.clock - 40), at(self.clock - 1));
+        let living = Living { created_at, updated_at, rules_revision: self.revision, fields };
+        Entity { version, floor: random.percent(50).then_some(floor), living: Some(living) }
     }
 
     fn value(random: &mut Random, name: &str) -> Value {

@@ -7,15 +7,14 @@ use std::{
 
 use profile_domain::{
     Changeset, Entity, EntityKey, EntityView, EntityWrite, Expect, Fact, FieldFacts, FieldName, Intent, ItemOutcome, Living,
-    Moment, Rejection, Replay, Rule, Rules, SourceName, Version,
-    json::canonical,
-    plan::ChangeKind,
-    search::Order,
-    text::{EmailAddress, fold},
+    Moment, Rejection, Replay, Rule, Rules, SourceName, Version, plan::ChangeKind, search::Order,
 };
 use serde_json::{Map, Value};
 
-use super::history::Question;
+use super::{
+    history::Question,
+    values::{differences, is_valid, matches, patch},
+};
 use crate::build::{after, source, version};
 
 /// What a commit is answered with.
@@ -240,6 +239,12 @@ impl World {
                 }
                 facts.clone()
             }
+            Intent::Restore(entity) => return self.restore(known, feed, entity),
+            Intent::Update(fields) => {
+                let mut document = before.clone();
+                document.extend(fields.clone());
+                self.said(known, &before, &document, now)
+            }
             Intent::Replace(document) => self.said(known, &before, document, now),
             Intent::Patch { fields, clear_attributes } => {
                 let mut document = before.clone();
@@ -269,6 +274,28 @@ impl World {
         let kind = if living { ChangeKind::Updated } else { ChangeKind::Created };
         feed.push((version(known.version), kind, differences(&before, &life.served(&self.rules))));
         Ok(if living { ItemOutcome::Updated(version(known.version)) } else { ItemOutcome::Created(version(known.version)) })
+    }
+
+    /// Takes an entity as it is given, where none was ever known.
+    fn restore(
+        &self,
+        known: &mut Known,
+        feed: &mut Vec<(Version, ChangeKind, Map<String, Value>)>,
+        entity: &Entity,
+    ) -> Result<ItemOutcome, Rejection> {
+        if known.version > 0 {
+            return Err(Rejection::Exists(version(known.version)));
+        }
+        (known.version, known.floor) = (entity.version.get(), entity.floor);
+        let Some(living) = &entity.living else {
+            feed.push((entity.version, ChangeKind::Deleted, Map::new()));
+            return Ok(ItemOutcome::Deleted(entity.version));
+        };
+        let facts = living.fields.iter().flat_map(|(field, facts)| facts.iter().map(|fact| (field.clone(), fact.clone())));
+        let life = Life { id: None, created_at: living.created_at, updated_at: living.updated_at, facts: facts.collect() };
+        feed.push((entity.version, ChangeKind::Created, differences(&Map::new(), &life.served(&self.rules))));
+        known.life = Some(life);
+        Ok(ItemOutcome::Created(entity.version))
     }
 
     /// What `api` must say so that a document is served.
@@ -383,66 +410,4 @@ impl World {
     pub(super) fn feed(&self) -> Feed {
         self.state.feed.iter().filter(|(_, rows)| !rows.is_empty()).map(|(key, rows)| (key.clone(), rows.clone())).collect()
     }
-}
-
-/// Whether an entity serves a text under a path, `field` or `field.member`.
-fn matches(view: &EntityView, path: &str, text: &str) -> bool {
-    let is = |value: Option<&Value>, text: &str| match value {
-        Some(Value::String(value)) => value == text,
-        Some(value @ (Value::Number(_) | Value::Bool(_))) => canonical(value) == text,
-        _ => false,
-    };
-    match (view.key.entity_type.is_profile(), path.split_once('.')) {
-        (true, None) if matches!(path, "name" | "bio") => false,
-        (true, None) if path == "email" => {
-            view.properties.get(path).and_then(Value::as_str).is_some_and(|email| email.eq_ignore_ascii_case(text))
-        }
-        (_, None) => is(view.properties.get(path), text),
-        (_, Some((field, member))) => is(view.properties.get(field).and_then(|value| value.get(member)), text),
-    }
-}
-
-/// RFC 7396.
-fn patch(document: &mut Map<String, Value>, changes: &Map<String, Value>) {
-    for (name, change) in changes {
-        match change {
-            Value::Null => {
-                document.remove(name);
-            }
-            Value::Object(inner) => {
-                let member = document.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
-                if !member.is_object() {
-                    *member = Value::Object(Map::new());
-                }
-                if let Value::Object(members) = member {
-                    patch(members, inner);
-                }
-            }
-            other => {
-                document.insert(name.clone(), other.clone());
-            }
-        }
-    }
-}
-
-fn is_valid(field: &FieldName, value: &Value) -> bool {
-    match (field.as_str(), value) {
-        (_, Value::Null) => true,
-        ("name", value) => value.as_str().is_some_and(|name| !fold(name).trim().is_empty()),
-        ("email", value) => value.as_str().is_some_and(|email| EmailAddress::parse(email).is_some()),
-        ("bio", value) => value.is_string(),
-        _ => true,
-    }
-}
-
-fn differences(before: &Map<String, Value>, after: &Map<String, Value>) -> Map<String, Value> {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let mut differences = Map::new();
-    for name in names.into_iter().filter(|name| before.get(*name) != after.get(*name)) {
-        let sides = [("old", before.get(name)), ("new", after.get(name))];
-        let change: Map<String, Value> =
-            sides.into_iter().filter_map(|(side, value)| Some((side.to_owned(), value?.clone()))).collect();
-        differences.insert(name.clone(), Value::Object(change));
-    }
-    differences
 }
