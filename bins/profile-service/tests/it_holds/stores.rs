@@ -35,7 +35,7 @@ pub(crate) use on_both_stores;
 /// A store that outlives the instances started on it.
 pub(crate) enum Backend {
     Sqlite(TempDir),
-    Postgres(Database),
+    Postgres(Box<Database>),
 }
 
 impl Backend {
@@ -44,7 +44,7 @@ impl Backend {
     }
 
     pub(crate) async fn postgres() -> Self {
-        Self::Postgres(fresh_database().await)
+        Self::Postgres(Box::new(fresh_database().await))
     }
 
     /// An instance, ready.
