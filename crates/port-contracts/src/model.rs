@@ -23,7 +23,7 @@ use crate::{
 use history::{History, Question};
 use world::{Answer, World};
 
-const STEPS: u32 = 80;
+const STEPS: u32 = 100;
 
 /// Random histories of commits and reads in two tenants give the same receipts, views, facts, lists and feed as the model.
 /// The seed is printed, and `TEST_SEED` repeats it.
