@@ -129,6 +129,7 @@ macro_rules! store_cases {
                 streams_serve_taken_addresses
                 too_large_a_changeset_is_refused
                 unchanged_items_write_nothing
+                unkeepable_values_are_refused
             }
         }
     };
