@@ -4,6 +4,7 @@
 //! shares no rule with `domain`: two ways to the same answer, of which one is too slow to be wrong in a clever way.
 
 mod history;
+mod life;
 mod world;
 
 use std::collections::BTreeMap;
