@@ -18,7 +18,7 @@ use profile_postgres::{PostgresStore, Settings};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Database, PrivateServer, deadline, open, profile, replace, signal, tenant};
+use crate::support::{Database, PrivateServer, deadline, open, profile, replace, tenant};
 
 /// How long a caller waits.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -47,15 +47,14 @@ async fn stopped_server_is_unavailable_and_comes_back() {
     }
     load.wait_for("calls that succeed", || load.succeeded.load(Ordering::Relaxed) > 200).await;
 
-    let processes = server.processes().await;
-    signal(&processes, "-STOP");
+    let stopped = server.stop().await;
     let failed = load.failed.load(Ordering::Relaxed);
     load.wait_for("calls that fail", || load.failed.load(Ordering::Relaxed) > failed + 48).await;
     let ping = Instant::now();
     store.ping(Deadline::within(PATIENCE)).await.unwrap_err();
     assert!(ping.elapsed() < PATIENCE + Duration::from_secs(8));
 
-    signal(&processes, "-CONT");
+    drop(stopped);
     let back = Instant::now();
     // Calls that began while it was stopped may still fail; then none does any more.
     load.wait_for("200 calls in a row that succeed", || load.in_a_row.load(Ordering::Relaxed) > 200).await;
@@ -103,11 +102,10 @@ async fn interrupted_transaction_is_not_left_open() {
     };
     eventually(Duration::from_secs(10), async || count("wait_event_type = 'Lock'").await == 1).await;
 
-    let processes = server.processes().await;
-    signal(&processes, "-STOP");
+    let stopped = server.stop().await;
     let error = waiting.await.unwrap().unwrap_err();
     assert!(matches!(error, CommitError::Store(StoreError::Unavailable(_))), "{error:?}");
-    signal(&processes, "-CONT");
+    drop(stopped);
     eventually(PATIENCE / 2, async || count("state <> 'idle'").await == 0).await;
 }
 
