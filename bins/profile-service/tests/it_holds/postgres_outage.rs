@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    stores::{PrivatePostgres, create, idle_in_transaction, profile, start_on},
-    support::{Server, fresh_database},
+    stores::{create, idle_in_transaction, profile, start_on},
+    support::{PrivatePostgres, Server, fresh_database},
 };
 use profile_port_contracts::scaled;
 use reqwest::StatusCode;
