@@ -12,7 +12,7 @@ mod startup;
 mod store;
 mod telemetry;
 
-use std::{io::Write, path::Path, process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -49,14 +49,17 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let file = cli.config.as_deref();
+    let load = || {
+        Config::load(environment::variable, file).map(|config| Config { further_migrations: cli.further_migrations, ..config })
+    };
     match cli.command.unwrap_or_else(|| Command::Serve(cli::Serve::default())) {
         Command::Serve(options) => {
-            let config = load(file)?;
+            let config = load()?;
             telemetry::start(&config.logging);
             on_main_runtime(serve::run(config, &options, Content::Stored))
         }
         Command::Demo(options) => {
-            let mut config = load(file)?;
+            let mut config = load()?;
             let temporary = tempfile::tempdir().context("can't make a temporary folder")?;
             let data_dir = options.data_dir.unwrap_or_else(|| temporary.path().to_owned());
             config.database = Database::Sqlite(Sqlite { data_dir });
@@ -65,11 +68,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             on_main_runtime(serve::run(config, &options.serve, Content::Demo(options.profiles)))
         }
         Command::Migrate => {
-            let config = load(file)?;
+            let config = load()?;
             on_main_runtime(migrate(&config))
         }
         Command::RotateSecret => {
-            let config = load(file)?;
+            let config = load()?;
             on_main_runtime(rotate_secret(&config))
         }
         Command::Config(Print { markdown: true, .. }) => {
@@ -81,7 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Config(_) => {
-            let config = load(file)?;
+            let config = load()?;
             for (variable, value) in config.in_force() {
                 print(&format!("{variable}={value}"));
             }
@@ -100,10 +103,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             healthcheck::run(server.address, if options.ready { "/readyz" } else { "/livez" })
         }
     }
-}
-
-fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
-    Config::load(environment::variable, file)
 }
 
 /// The one runtime for all but HTTP: commits, connections and background loops live here, and no client's going ends them.

@@ -192,17 +192,17 @@ impl Worker {
         let value = self.shared.values.fetch_add(1, Ordering::Relaxed);
         let choice = self.draw(100);
         let call = match (&self.known[address], choice) {
-            (_, 0..25) => Call::Find,
-            (None, _) | (_, 25..32) => Call::Create(value),
+            (_, 0..20) | (None, 20..60) => Call::Find,
+            (None, _) | (_, 20..24) => Call::Create(value),
             (Some((known, _)), _) => {
                 let (id, version) = (known.id.clone(), Some(known.version));
                 match choice {
-                    32..50 => Call::Read(id),
-                    50..68 => Call::Put { id, expected: version, value },
-                    68..74 => Call::Put { id, expected: None, value },
-                    74..82 => Call::Patch { id, expected: version, value },
-                    82..92 => Call::Patch { id, expected: None, value },
-                    92..96 => Call::Delete { id, expected: version },
+                    24..40 => Call::Read(id),
+                    40..64 => Call::Put { id, expected: version, value },
+                    64..74 => Call::Put { id, expected: None, value },
+                    74..84 => Call::Patch { id, expected: version, value },
+                    84..97 => Call::Patch { id, expected: None, value },
+                    97..99 => Call::Delete { id, expected: version },
                     _ => Call::Delete { id, expected: None },
                 }
             }
@@ -227,7 +227,7 @@ impl Worker {
         let answered = self.shared.clock.fetch_add(1, Ordering::SeqCst);
         match (&answer, &found) {
             (Answer::Found(_) | Answer::Created(_) | Answer::Changed(_), Some(_)) => self.known[address].clone_from(&found),
-            (Answer::Nothing | Answer::Deleted, _) => self.known[address] = None,
+            (Answer::Nothing | Answer::Mismatch | Answer::Deleted, _) => self.known[address] = None,
             _ => {}
         }
         let born = found.map(|(_, born)| born);

@@ -43,12 +43,19 @@ impl Backend {
         Self::Postgres(Box::new(fresh_database().await))
     }
 
+    /// What tells a process to use it.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Sqlite(folder) => vec![("DATA_DIR".to_owned(), folder.path().display().to_string())],
+            Self::Postgres(database) => database.variables(),
+        }
+    }
+
     /// An instance, ready.
     pub(crate) async fn start(&self) -> Server {
-        match self {
-            Self::Sqlite(folder) => Server::start(&[("DATA_DIR", &folder.path().display().to_string())]).await,
-            Self::Postgres(database) => start_on(database, None).await,
-        }
+        let variables = self.variables();
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Server::start(&variables).await
     }
 }
 

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use profile_domain::Policy;
 use profile_ports::{Deadline, Store, StoreError};
+use refinery::Migration;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -49,7 +50,8 @@ pub struct PostgresStore {
     policy: Arc<Policy>,
     /// Commits that run, for [`Self::close`].
     commits: TaskTracker,
-    schema_version: i32,
+    /// All that this code knows.
+    migrations: Vec<Migration>,
 }
 
 impl PostgresStore {
@@ -68,7 +70,7 @@ impl PostgresStore {
             pool: Pool::new(settings, runtime, registry)?,
             policy: Arc::new(policy),
             commits: TaskTracker::new(),
-            schema_version: migrate::newest(),
+            migrations: migrate::migrations(settings)?,
         })
     }
 
@@ -78,7 +80,7 @@ impl PostgresStore {
     /// # Errors
     /// [`MigrateError`]; then nothing was changed.
     pub async fn migrate(&self, deadline: Deadline) -> Result<(), MigrateError> {
-        migrate::migrate(&self.pool, deadline).await
+        migrate::migrate(&self.pool, &self.migrations, deadline).await
     }
 
     /// Waits for commits that have begun, each of which ends within its deadline, and closes the connections.
@@ -96,8 +98,9 @@ impl Store for PostgresStore {
         let rows = self.pool.run(&PING, &[], deadline).await?;
         let row = rows.first().ok_or_else(|| row::corrupt("ping gave no row"))?;
         let (version, read_only): (i32, bool) = (get(row, "version")?, get(row, "read_only")?);
-        if version < self.schema_version {
-            let reason = format!("the schema is at version {version} and must be migrated to {}", self.schema_version);
+        let newest = self.migrations.iter().map(Migration::version).max().unwrap_or_default();
+        if version < newest {
+            let reason = format!("the schema is at version {version} and must be migrated to {newest}");
             return Err(StoreError::Unavailable(reason.into()));
         }
         if read_only {

@@ -61,8 +61,12 @@ pub fn migrate(settings: &Settings) -> Result<(), OpenError> {
     file.lock().map_err(|source| OpenError::Lock { path: lock, source })?;
     let mut connection = connect(settings, Access::Write)?;
     connection.busy_timeout(BUSY_TIMEOUT_AT_START).map_err(database(settings))?;
-    let runner = embedded::migrations::runner().set_abort_missing(false);
-    runner.run(&mut connection).map_err(|error| OpenError::Migrate(Box::new(error)))?;
+    let failed = |error| OpenError::Migrate(Box::new(error));
+    let mut migrations = embedded::migrations::runner().get_migrations().clone();
+    if let Some(folder) = &settings.further_migrations {
+        migrations.extend(refinery::load_sql_migrations(folder).map_err(failed)?);
+    }
+    refinery::Runner::new(&migrations).set_abort_missing(false).run(&mut connection).map_err(failed)?;
     Ok(())
 }
 
