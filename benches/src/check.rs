@@ -1,14 +1,12 @@
 //! That both sides do the same work: equal bytes to read, equal rows written.
 
-use std::net::SocketAddr;
-
 use anyhow::{Context, Result, bail};
 use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::{
     database, http,
-    processes::Store,
+    processes::{Server, Store},
     sample::{self, NEW},
 };
 
@@ -31,10 +29,10 @@ const SQLITE: &str = "SELECT json_object('properties', json(e.properties), 'name
 FROM entities AS e WHERE e.tenant = 'default' AND e.type = 'profile' AND e.reference = ?1";
 
 /// Creates the same profile on both sides and compares what they answer and what they keep.
-pub(crate) fn same_rows(ours: (SocketAddr, &Store), bare: (SocketAddr, &Store)) -> Result<()> {
+pub(crate) fn same_rows(ours: (Server, &Store), bare: (Server, &Store)) -> Result<()> {
     let request = http::send("POST", "/api/v1/profiles", &sample::document(NEW - 1));
-    let written = |(address, store)| -> Result<(Value, Value)> {
-        let mut answer: Value = serde_json::from_slice(&http::once(address, &request, 201)?)?;
+    let written = |(server, store): (Server, &Store)| -> Result<(Value, Value)> {
+        let mut answer: Value = serde_json::from_slice(&http::once(server.address, &request, 201)?)?;
         let id = answer["id"].as_str().context("an answer without an id")?.to_owned();
         for own in ["id", "created_at", "updated_at"] {
             answer[own] = Value::Null;
@@ -62,9 +60,9 @@ fn kept(store: &Store, id: &str) -> Result<Value> {
 }
 
 /// Compares the answers to one request, up to a text that only one side can know what follows.
-pub(crate) fn same_bytes(request: &[u8], until: Option<&str>, ours: SocketAddr, bare: SocketAddr) -> Result<usize> {
-    let answer = |address| -> Result<String> {
-        let mut body = String::from_utf8(http::once(address, request, 200)?)?;
+pub(crate) fn same_bytes(request: &[u8], until: Option<&str>, ours: Server, bare: Server) -> Result<usize> {
+    let answer = |server: Server| -> Result<String> {
+        let mut body = String::from_utf8(http::once(server.address, request, 200)?)?;
         if let Some(end) = until.and_then(|until| body.find(until)) {
             body.truncate(end);
         }

@@ -7,6 +7,9 @@ use tokio_postgres::{Client, Config, NoTls, config::Host};
 
 use crate::{processes::Database, settings::Bench};
 
+/// Of the names of databases made here.
+pub(crate) const PREFIX: &str = "profile_bench_";
+
 /// A database that is dropped when this is.
 pub(crate) struct Fresh {
     pub(crate) database: Database,
@@ -29,7 +32,7 @@ impl Fresh {
             password: config.get_password().map(|password| String::from_utf8_lossy(password).into_owned()),
             name: config.get_dbname().unwrap_or("postgres").to_owned(),
         };
-        let name = format!("profile_bench_{name}");
+        let name = format!("{PREFIX}{name}");
         run(&server, &drop_statement(&name))?;
         run(&server, &format!("CREATE DATABASE {name} TEMPLATE template0"))?;
         Ok(Self { database: Database { name, ..server.clone() }, server })

@@ -1,7 +1,5 @@
 //! A store for a case, filled, and what runs on it.
 
-use std::net::SocketAddr;
-
 use anyhow::Result;
 use tempfile::TempDir;
 
@@ -10,7 +8,7 @@ use crate::{
     database::{self, Fresh},
     http,
     load::{self, Load},
-    processes::{self, Program, Store},
+    processes::{self, Program, Server, Store},
     sample,
     settings::Bench,
     statistics::Measure,
@@ -78,21 +76,21 @@ impl Fixture {
     }
 
     /// Starts the service on it.
-    pub(crate) fn service(&mut self) -> Result<SocketAddr> {
+    pub(crate) fn service(&mut self) -> Result<Server> {
         let program = processes::service(&self.store, self.folder.path())?;
         Ok(self.keep(program))
     }
 
     /// Starts the bare program on it.
-    pub(crate) fn bare(&mut self) -> Result<SocketAddr> {
+    pub(crate) fn bare(&mut self) -> Result<Server> {
         let program = processes::bare(self.kind.argument(), &self.store, self.folder.path())?;
         Ok(self.keep(program))
     }
 
-    fn keep(&mut self, program: Program) -> SocketAddr {
-        let address = program.address;
+    fn keep(&mut self, program: Program) -> Server {
+        let server = program.server();
         self.programs.push(program);
-        address
+        server
     }
 
     /// What was started last.

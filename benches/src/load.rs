@@ -16,6 +16,8 @@ use tokio::{
 
 use crate::{
     http::{Blocking, Framing},
+    machine,
+    processes::Server,
     sample,
 };
 
@@ -27,7 +29,7 @@ pub(crate) type Next<'a> = dyn Fn(&mut Vec<u8>) + 'a;
 
 /// What is sent, and what must come back.
 pub(crate) struct Load<'a> {
-    pub(crate) address: SocketAddr,
+    pub(crate) server: Server,
     pub(crate) next: &'a Next<'a>,
     pub(crate) status: u16,
     /// The shortest body that can be right.
@@ -58,16 +60,21 @@ pub(crate) fn closed(load: &Load<'_>, span: Span) -> Result<f64> {
         let begin = Instant::now() + span.warm_up;
         let end = begin + span.measured;
         let counted = Cell::new(0_u32);
-        try_join_all((0..CONNECTIONS).map(|_| keep_asking(load, begin, end, &counted))).await?;
+        let all = Cell::new(0_u32);
+        let before = machine::processor_time(load.server.process);
+        try_join_all((0..CONNECTIONS).map(|_| keep_asking(load, begin, end, &counted, &all))).await?;
+        let used = machine::processor_time(load.server.process).since(before, all.get());
         if counted.get() == 0 {
             bail!("no answer within {:?}", span.measured);
         }
-        Ok(f64::from(counted.get()) / span.measured.as_secs_f64())
+        let rate = f64::from(counted.get()) / span.measured.as_secs_f64();
+        eprintln!("    {rate:>9.0}/s; processor time for each: {used}");
+        Ok(rate)
     })
 }
 
-async fn keep_asking(load: &Load<'_>, begin: Instant, end: Instant, counted: &Cell<u32>) -> Result<()> {
-    let mut stream = TcpStream::connect(load.address).await.context("can't connect")?;
+async fn keep_asking(load: &Load<'_>, begin: Instant, end: Instant, counted: &Cell<u32>, all: &Cell<u32>) -> Result<()> {
+    let mut stream = TcpStream::connect(load.server.address).await.context("can't connect")?;
     stream.set_nodelay(true)?;
     let mut request = Vec::with_capacity(2048);
     let mut answer = Vec::with_capacity(64 * 1024);
@@ -87,6 +94,7 @@ async fn keep_asking(load: &Load<'_>, begin: Instant, end: Instant, counted: &Ce
             }
         };
         load.check(framing, &answer)?;
+        all.set(all.get() + 1);
         let now = Instant::now();
         if now >= end {
             return Ok(());
@@ -121,7 +129,7 @@ pub(crate) fn open(load: &Load<'_>, rate: f64, span: Span) -> Result<Vec<Duratio
     let senders: Vec<_> = plan(load, distance, start, end)
         .into_iter()
         .map(|plan| {
-            let (address, status) = (load.address, load.status);
+            let (address, status) = (load.server.address, load.status);
             thread::spawn(move || keep_to(address, status, plan))
         })
         .collect();

@@ -83,10 +83,10 @@ fn run(wanted: &[String], smoke: bool) -> Result<()> {
     let mut report = Report::open(&bench, wanted.is_empty());
     let mut failed = Vec::new();
     for case in chosen {
-        let busy = machine::busy(bench.warm_up() * 2)?;
+        let before = machine::busy(bench.warm_up() * 2)?;
         eprintln!("{}: {}", case.name, case.what);
         match (case.run)(&bench) {
-            Ok(rows) => report.add(case.name, rows, busy),
+            Ok(rows) => report.add(case.name, rows, before.max(machine::busy(bench.warm_up() * 2)?)),
             Err(error) => {
                 eprintln!("{}: FAILED: {error:#}", case.name);
                 failed.push(case.name);

@@ -25,6 +25,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Where it listens, and which process it is.
+    pub(crate) fn server(&self) -> Server {
+        Server { address: self.address, process: self.child.id() }
+    }
+
     /// Resident memory in MiB, as Linux counts it (`VmRSS`).
     pub(crate) fn resident_mib(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -40,6 +45,13 @@ impl Drop for Program {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A program, for who sends requests to it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) process: u32,
 }
 
 /// Which store a program uses.

@@ -38,7 +38,7 @@ struct Measured {
     date: String,
     rounds: usize,
     seconds: f64,
-    /// The share of the processors that others used just before.
+    /// The share of the processors that others used just before or after.
     busy: f64,
 }
 
@@ -134,7 +134,7 @@ impl Row {
             Target::AtMost(most) => format!("≤ {most}"),
         };
         let (what, against, ours, theirs, met) = (&self.what, &self.against, side(self.ours), side(self.theirs), self.verdict());
-        format!("| {what}{remark} | {against} | {ours} | {theirs} | {result} | {target} | {met} |")
+        format!("| {what} | {against} | {ours} | {theirs} | {result} | {target} | {met}{remark} |")
     }
 }
 
@@ -183,13 +183,13 @@ impl Report {
         for measured in CASES.iter().filter_map(|case| self.cases.get(case.name)) {
             let mut remark = String::new();
             if measured.commit != self.commit {
-                let _ = write!(remark, " (at {}, {})", measured.commit, measured.date);
+                let _ = write!(remark, "; at {}, {}", measured.commit, measured.date);
             }
             if (measured.rounds, measured.seconds) != (self.rounds, self.seconds) {
-                let _ = write!(remark, " ({} rounds of {} s)", measured.rounds, measured.seconds);
+                let _ = write!(remark, "; {} rounds of {} s", measured.rounds, measured.seconds);
             }
             if measured.busy > NOISY {
-                let _ = write!(remark, " (**noisy**: others used {:.0} % of the processors)", measured.busy * 100.0);
+                let _ = write!(remark, "; **noisy**: {:.0} % used by others", measured.busy * 100.0);
             }
             for row in &measured.rows {
                 table += &row.line(&remark);

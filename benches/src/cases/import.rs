@@ -32,7 +32,7 @@ fn why(built: bool) -> &'static str {
 /// Whether the service has the route at all.
 fn is_built(bench: &Bench) -> Result<bool> {
     let mut fixture = Fixture::empty(bench, Kind::Sqlite, "import")?;
-    let mut connection = Blocking::connect(fixture.service()?)?;
+    let mut connection = Blocking::connect(fixture.service()?.address)?;
     let (status, _) = connection.exchange(&http::send("POST", IMPORT, ""))?;
     Ok(!matches!(status, 404 | 405))
 }

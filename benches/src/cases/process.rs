@@ -38,9 +38,9 @@ pub(super) fn memory_idle(bench: &Bench) -> Result<Vec<Row>> {
         let mut resident = Vec::new();
         for _ in 0..bench.rounds.min(3) {
             let mut fixture = Fixture::filled(bench, kind, "memory", 1_000, false)?;
-            let address = fixture.service()?;
+            let server = fixture.service()?;
             for request in fixture.gets().iter().take(REQUESTS) {
-                http::once(address, request, 200)?;
+                http::once(server.address, request, 200)?;
             }
             thread::sleep(Duration::from_secs(1));
             resident.push(fixture.program().context("nothing runs")?.resident_mib()?);

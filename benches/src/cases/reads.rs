@@ -33,8 +33,8 @@ fn get(bench: &Bench, kind: Kind, against: &str, least: f64) -> Result<Vec<Row>>
     let values = throughput(
         bench,
         vec![
-            closed(bench, Load { address: ours, next: &ours_next, status: 200, least_body: 300 }),
-            closed(bench, Load { address: bare, next: &bare_next, status: 200, least_body: 300 }),
+            closed(bench, Load { server: ours, next: &ours_next, status: 200, least_body: 300 }),
+            closed(bench, Load { server: bare, next: &bare_next, status: 200, least_body: 300 }),
         ],
     )?;
     let what = format!("`GET` one profile, {}, uncached", kind.name());
@@ -59,8 +59,8 @@ fn list(bench: &Bench, kind: Kind) -> Result<Vec<Row>> {
     let values = throughput(
         bench,
         vec![
-            closed(bench, Load { address: ours, next: &next, status: 200, least_body }),
-            closed(bench, Load { address: bare, next: &next, status: 200, least_body }),
+            closed(bench, Load { server: ours, next: &next, status: 200, least_body }),
+            closed(bench, Load { server: bare, next: &next, status: 200, least_body }),
         ],
     )?;
     let what = format!("200-item list, {}", kind.name());

@@ -33,15 +33,15 @@ fn scale(bench: &Bench, kind: Kind) -> Result<Vec<Row>> {
     let got = throughput(
         bench,
         vec![
-            closed(bench, Load { address: in_large, next: &gets[0], status: 200, least_body: 300 }),
-            closed(bench, Load { address: in_small, next: &gets[1], status: 200, least_body: 300 }),
+            closed(bench, Load { server: in_large, next: &gets[0], status: 200, least_body: 300 }),
+            closed(bench, Load { server: in_small, next: &gets[1], status: 200, least_body: 300 }),
         ],
     )?;
     let listed = throughput(
         bench,
         vec![
-            closed(bench, Load { address: in_large, next: &lists[0], status: 200, least_body: 15_000 }),
-            closed(bench, Load { address: in_small, next: &lists[1], status: 200, least_body: 15_000 }),
+            closed(bench, Load { server: in_large, next: &lists[0], status: 200, least_body: 15_000 }),
+            closed(bench, Load { server: in_small, next: &lists[1], status: 200, least_body: 15_000 }),
         ],
     )?;
     let against = format!("the same at {SMALL}");

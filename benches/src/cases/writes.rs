@@ -30,9 +30,9 @@ pub(super) fn post_postgres(bench: &Bench) -> Result<Vec<Row>> {
     let values = throughput(
         bench,
         vec![
-            closed(bench, Load { address: ours, next: &nexts[0], status: 201, least_body: 300 }),
-            closed(bench, Load { address: bare, next: &nexts[1], status: 201, least_body: 300 }),
-            closed(bench, Load { address: bare, next: &nexts[2], status: 201, least_body: 300 }),
+            closed(bench, Load { server: ours, next: &nexts[0], status: 201, least_body: 300 }),
+            closed(bench, Load { server: bare, next: &nexts[1], status: 201, least_body: 300 }),
+            closed(bench, Load { server: bare, next: &nexts[2], status: 201, least_body: 300 }),
         ],
     )?;
     let (same, plain) = (
@@ -54,8 +54,8 @@ pub(super) fn post_sqlite(bench: &Bench) -> Result<Vec<Row>> {
     let values = throughput(
         bench,
         vec![
-            closed(bench, Load { address: ours, next: &nexts[0], status: 201, least_body: 300 }),
-            closed(bench, Load { address: bare, next: &nexts[1], status: 201, least_body: 300 }),
+            closed(bench, Load { server: ours, next: &nexts[0], status: 201, least_body: 300 }),
+            closed(bench, Load { server: bare, next: &nexts[1], status: 201, least_body: 300 }),
         ],
     )?;
     let against = "actix + one bare rusqlite writer of the same rows that commits in groups, `synchronous=FULL`";
@@ -81,19 +81,19 @@ pub(super) fn put_postgres(bench: &Bench) -> Result<Vec<Row>> {
 
 fn put(bench: &Bench, kind: Kind) -> Result<Vec<Row>> {
     let mut fixture = Fixture::filled(bench, kind, "put", SMALL, false)?;
-    let address = fixture.service()?;
+    let server = fixture.service()?;
     let gets = fixture.gets();
     let puts: Vec<Vec<u8>> = (0..SMALL).map(|number| http::send("PUT", &path(number), &sample::document(number))).collect();
     let (next_put, next_get) = (scattered(&puts), scattered(&gets));
     let values = throughput(
         bench,
         vec![
-            closed(bench, Load { address, next: &next_put, status: 200, least_body: 300 }),
-            closed(bench, Load { address, next: &next_get, status: 200, least_body: 300 }),
+            closed(bench, Load { server, next: &next_put, status: 200, least_body: 300 }),
+            closed(bench, Load { server, next: &next_get, status: 200, least_body: 300 }),
         ],
     )?;
     for number in [0, 1, SMALL - 1] {
-        let body: serde_json::Value = serde_json::from_slice(&http::once(address, &http::get(&path(number)), 200)?)?;
+        let body: serde_json::Value = serde_json::from_slice(&http::once(server.address, &http::get(&path(number)), 200)?)?;
         ensure!(body["version"] == 1, "a PUT that should change nothing has changed a profile: {body}");
     }
     let what = format!("`PUT` that changes nothing, {}", kind.name());

@@ -15,6 +15,9 @@ pub(crate) struct Cli {
     /// TOML file with settings
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Folder with migrations that come after those in this program: for tests of an upgrade while older instances serve
+    #[arg(long, global = true, hide = true, value_name = "FOLDER")]
+    pub(crate) further_migrations: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }

@@ -13,7 +13,7 @@ mod startup;
 mod store;
 mod telemetry;
 
-use std::{io::Write, path::Path, process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -50,14 +50,17 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let file = cli.config.as_deref();
+    let load = || {
+        Config::load(environment::variable, file).map(|config| Config { further_migrations: cli.further_migrations, ..config })
+    };
     let done = match cli.command.unwrap_or_else(|| Command::Serve(cli::Serve::default())) {
         Command::Serve(options) => {
-            let config = load(file)?;
+            let config = load()?;
             telemetry::start(&config.logging);
             on_main_runtime(serve::run(config, &options, Content::Stored))
         }
         Command::Demo(options) => {
-            let mut config = load(file)?;
+            let mut config = load()?;
             let temporary = tempfile::tempdir().context("can't make a temporary folder")?;
             let data_dir = options.data_dir.unwrap_or_else(|| temporary.path().to_owned());
             config.database = Database::Sqlite(Sqlite { data_dir });
@@ -66,23 +69,23 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             on_main_runtime(serve::run(config, &options.serve, Content::Demo(options.profiles)))
         }
         Command::Migrate => {
-            let config = load(file)?;
+            let config = load()?;
             on_main_runtime(migrate(&config))
         }
         Command::RotateSecret => {
-            let config = load(file)?;
+            let config = load()?;
             on_main_runtime(rotate_secret(&config))
         }
         Command::Import(options) => {
-            let config = load(file)?;
+            let config = load()?;
             return on_main_runtime(bulk::import(&config, &options));
         }
         Command::Export(options) => {
-            let config = load(file)?;
+            let config = load()?;
             return on_main_runtime(bulk::export(&config, &options));
         }
         Command::Reresolve(options) => {
-            let config = load(file)?;
+            let config = load()?;
             return on_main_runtime(bulk::reresolve(&config, &options));
         }
         Command::Config(Print { markdown: true, .. }) => {
@@ -94,7 +97,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             Ok(())
         }
         Command::Config(_) => {
-            let config = load(file)?;
+            let config = load()?;
             for (variable, value) in config.in_force() {
                 print(&format!("{variable}={value}"));
             }
@@ -114,10 +117,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
     };
     done.map(|()| ExitCode::SUCCESS)
-}
-
-fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
-    Config::load(environment::variable, file)
 }
 
 /// The one runtime for all but HTTP: commits, connections and background loops live here, and no client's going ends them.

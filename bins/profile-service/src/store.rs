@@ -36,7 +36,10 @@ impl Opened {
         let policy = config.policy.clone();
         match &config.database {
             Database::Sqlite(sqlite) => {
-                let settings = profile_sqlite::Settings::at(file(sqlite));
+                let settings = profile_sqlite::Settings {
+                    further_migrations: config.further_migrations.clone(),
+                    ..profile_sqlite::Settings::at(file(sqlite))
+                };
                 let registry = registry.clone();
                 // Opening waits for disks and for others that migrate.
                 tokio::task::spawn_blocking(move || {
@@ -50,7 +53,9 @@ impl Opened {
                 .await?
             }
             Database::Postgres(postgres) => {
-                let store = PostgresStore::new(&settings(postgres), policy, Handle::current(), registry)
+                let settings =
+                    profile_postgres::Settings { further_migrations: config.further_migrations.clone(), ..settings(postgres) };
+                let store = PostgresStore::new(&settings, policy, Handle::current(), registry)
                     .context("PostgreSQL can't be used with these DB_ settings")?;
                 Ok(Self::Postgres(Arc::new(store)))
             }

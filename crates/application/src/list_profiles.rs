@@ -126,7 +126,7 @@ fn query(request: &ListRequest, searchable: &SearchFields) -> Result<ListQuery, 
         filters.push(Filter::attribute(path, value));
     }
     if filters.len() > MAX_FILTERS {
-        return invalid("attr", format!("and email may be used at most {MAX_FILTERS} times together"));
+        return invalid("attr", format!("may be used at most {MAX_FILTERS} times, email included"));
     }
     let order = match (request.sort, &request.name) {
         (Some(Sort::Name), _) | (None, Some(_)) => Order::Name,
@@ -135,7 +135,7 @@ fn query(request: &ListRequest, searchable: &SearchFields) -> Result<ListQuery, 
         (Some(_), Some(_)) => return invalid("sort", "must be name, or left out, where name is given".into()),
     };
     if order == Order::Name && !filters.is_empty() {
-        return invalid("sort", "by name (which name= implies) can't be combined with email or attr filters".into());
+        return invalid("sort", "can't be name, which name= implies, together with email or attr filters".into());
     }
     let name_prefix = request.name.as_deref().filter(|name| !name.is_empty()).map(fold);
     Ok(ListQuery { entity_type: EntityType::profile(), filters, name_prefix, order, after: None, limit: request.limit })

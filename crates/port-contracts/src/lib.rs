@@ -142,6 +142,7 @@ macro_rules! store_cases {
                 streams_serve_taken_addresses
                 too_large_a_changeset_is_refused
                 unchanged_items_write_nothing
+                unkeepable_values_are_refused
                 update_sets_and_removes_fields
             }
         }

@@ -4,6 +4,7 @@
 //! shares no rule with `domain`: two ways to the same answer, of which one is too slow to be wrong in a clever way.
 
 mod history;
+mod life;
 mod values;
 mod world;
 
@@ -24,7 +25,7 @@ use crate::{
 use history::{History, Question};
 use world::{Answer, World};
 
-const STEPS: u32 = 80;
+const STEPS: u32 = 100;
 
 /// Random histories of commits and reads in two tenants give the same receipts, views, facts, lists and feed as the model.
 /// The seed is printed, and `TEST_SEED` repeats it.

@@ -5,6 +5,10 @@
 //! the adapters and among the contracts.
 
 #![warn(missing_docs)]
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "a name in brackets is that of a case in port-contracts, where a test finds it"
+)]
 
 mod bulk;
 mod deadline;

@@ -17,7 +17,7 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(crate) use auth::Auth;
 pub(crate) use database::{Database, Postgres, Sqlite, Tls};
@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) logging: Logging,
     /// Survivorship and what can be found.
     pub(crate) policy: Policy,
+    /// Given on the command line only, by tests of an upgrade.
+    pub(crate) further_migrations: Option<PathBuf>,
 }
 
 impl Config {
@@ -54,6 +56,7 @@ impl Config {
             secrets: Secrets::read(source)?,
             logging: Logging::read(source)?,
             policy: Policy { search_fields: search::read(source)?, rules: survivorship::read(source)? },
+            further_migrations: None,
         })
     }
 

@@ -74,7 +74,7 @@ async fn a_hundred_posts_with_one_key_make_one_profile_and_equal_answers(backend
                     }
                     // It was waited for until the deadline: the client repeats, as the answer says.
                     StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE => {
-                        assert!(answer.headers().contains_key("retry-after"))
+                        assert!(answer.headers().contains_key("retry-after"));
                     }
                     other => panic!("{other}: {}", answer.text().await.unwrap_or_default()),
                 }

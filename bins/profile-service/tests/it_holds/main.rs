@@ -8,6 +8,7 @@ mod support;
 mod concurrency;
 mod lists;
 mod postgres_outage;
-mod stores;
 mod tenants;
 mod values;
+
+use support::stores;

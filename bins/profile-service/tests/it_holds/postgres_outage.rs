@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    stores::{PrivatePostgres, ask, create, idle_in_transaction, profile, start_on},
-    support::{Server, fresh_database},
+    stores::{create, idle_in_transaction, profile, start_on},
+    support::{PrivatePostgres, Server, fresh_database},
 };
 use profile_port_contracts::scaled;
 use reqwest::StatusCode;
@@ -121,15 +121,15 @@ async fn outage<T>(server: &Arc<Server>, take: impl FnOnce() -> T, give: impl Fn
     stop.send_replace(true);
     let created: Vec<String> = load.join_all().await.into_iter().flatten().collect();
 
-    let log = log.lock().expect("the log");
-    let slowest = log.iter().map(|(begun, ended, _)| *ended - *begun).max().unwrap_or_default();
-    let last_failure = log.iter().filter(|(_, _, status)| !status.is_success()).map(|(_, ended, _)| *ended).max();
-    println!(
-        "slowest answer {slowest:?}; last 503 {:?} after the return",
-        last_failure.and_then(|at| at.checked_duration_since(back))
-    );
+    let (slowest, last_failure) = {
+        let log = log.lock().expect("the log");
+        let failures = log.iter().filter(|(_, _, status)| !status.is_success());
+        (log.iter().map(|(begun, ended, _)| *ended - *begun).max(), failures.map(|(_, ended, _)| *ended).max())
+    };
+    let slowest = slowest.unwrap_or_default();
+    let last_failure = last_failure.and_then(|at| at.checked_duration_since(back));
+    eprintln!("slowest answer {slowest:?}; last 503 {last_failure:?} after the return");
     assert!(slowest < ANSWER_CEILING);
-    drop(log);
     for email in created {
         let found = server.get_json(&format!("/api/v1/profiles?email={email}")).await;
         assert_eq!(found["items"].as_array().map(Vec::len), Some(1), "{email} was acknowledged");

@@ -109,9 +109,9 @@ async fn what_get_gave_can_be_put_back_and_changes_nothing(backend: Backend) {
     let put = server.client.put(server.url(&path)).header("content-type", "application/json").body(before.clone());
     let put = put.send().await.expect("an answer");
     assert_eq!((put.status(), put.headers()["etag"].to_str().expect("text")), (StatusCode::OK, "\"1-1\""));
-    let patch = server.client.patch(server.url(&path)).json(&json!({"bio": "B", "attributes": {"o": {"p": [1, 2.5]}}}));
-    let patch = patch.send().await.expect("an answer");
-    assert_eq!((patch.status(), patch.headers()["etag"].to_str().expect("text")), (StatusCode::OK, "\"1-1\""));
+    let request = server.client.patch(server.url(&path)).json(&json!({"bio": "B", "attributes": {"o": {"p": [1, 2.5]}}}));
+    let answer = request.send().await.expect("an answer");
+    assert_eq!((answer.status(), answer.headers()["etag"].to_str().expect("text")), (StatusCode::OK, "\"1-1\""));
     let after = server.client.get(server.url(&path)).send().await.expect("an answer").bytes().await.expect("a body");
     assert_eq!(before, after);
 }

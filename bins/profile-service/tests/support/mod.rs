@@ -1,9 +1,11 @@
 //! The service as a real process, and databases of a test's own.
 
-#![allow(dead_code, unused_imports, reason = "each test binary uses a part of this")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of this")]
 
 pub(crate) mod canary;
 mod database;
+mod private_postgres;
+pub(crate) mod stores;
 
 use std::{
     fs,
@@ -17,10 +19,18 @@ use reqwest::{Client, StatusCode};
 use tempfile::TempDir;
 
 pub(crate) use database::{Database, fresh_database, proxy_on_unix_socket};
+pub(crate) use private_postgres::PrivatePostgres;
 
 /// How long anything may take on a slow and busy machine.
 pub(crate) const CEILING: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
+
+/// A service that ended before it listened.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+}
 
 /// A running service. It listens on a free port, keeps its data in a folder of its own unless the variables say otherwise, and
 /// is killed when dropped.
@@ -53,7 +63,19 @@ impl Server {
         Self::spawn(arguments, Arc::new(folder()), variables).await
     }
 
+    /// Starts `serve`; an error if the process ends by itself instead of listening.
+    pub(crate) async fn attempt(variables: &[(&str, &str)]) -> Result<Self, Ended> {
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::try_spawn(&["serve"], Arc::new(folder()), variables).await
+    }
+
     async fn spawn(arguments: &[&str], folder: Arc<TempDir>, variables: Vec<(String, String)>) -> Self {
+        Self::try_spawn(arguments, folder, variables)
+            .await
+            .unwrap_or_else(|Ended { status, log }| panic!("ended with {status}: {log}"))
+    }
+
+    async fn try_spawn(arguments: &[&str], folder: Arc<TempDir>, variables: Vec<(String, String)>) -> Result<Self, Ended> {
         let port_file = folder.path().join("address");
         let _ = fs::remove_file(&port_file);
         let log = fs::File::options().create(true).append(true).open(folder.path().join("log")).expect("a log");
@@ -69,13 +91,13 @@ impl Server {
                 break address;
             }
             if let Some(status) = child.try_wait().expect("a child of ours") {
-                panic!("ended with {status}: {}", fs::read_to_string(folder.path().join("log")).unwrap_or_default());
+                return Err(Ended { status, log: fs::read_to_string(folder.path().join("log")).unwrap_or_default() });
             }
             assert!(began.elapsed() < CEILING, "the service doesn't listen");
             tokio::time::sleep(POLL).await;
         };
         let client = Client::builder().timeout(CEILING).build().expect("a client");
-        Self { base_url: format!("http://{}", address.trim()), client, child, folder, variables }
+        Ok(Self { base_url: format!("http://{}", address.trim()), client, child, folder, variables })
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -126,6 +148,11 @@ impl Server {
     /// Ends it by a signal and starts it anew on the same data.
     pub(crate) async fn restart_after(&mut self, signal: &str) {
         self.signal(signal);
+        self.restart().await;
+    }
+
+    /// Waits for its end and starts it anew on the same data, until it is ready.
+    pub(crate) async fn restart(&mut self) {
         self.ended().await;
         let next = Self::spawn(&["serve"], Arc::clone(&self.folder), self.variables.clone()).await;
         next.wait_for("/readyz", StatusCode::OK).await;

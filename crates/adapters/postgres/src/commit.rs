@@ -9,11 +9,12 @@
 //!
 //! **Deadlocks.** Every commit takes what it needs in the order idempotency key < existing entities < existing reservations <
 //! new reservations < new entities, and within each sorted by key. So two commits can't wait for each other, unless a row
-//! appears between one's look for it and its insert: that ends as a violation of a unique key or as a deadlock that the server
-//! notices, and in both cases the whole changeset is run again, which intents allow.
+//! appears between one's look for it and its insert. That shows in what the statements of step 2 disagree about, as a violation
+//! of a unique key, or as a deadlock that the server notices; in all cases the whole changeset is run again, which intents
+//! allow.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,12 +24,13 @@ use std::{
 
 use futures_util::future::try_join5;
 use profile_domain::{
-    Changeset, EntityKey, Expect, Intent, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
+    Changeset, EntityKey, EntityType, Expect, Intent, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
     changeset::MAX_ITEMS,
     plan::{Draft, Plan},
+    profile::reserved_email,
     text::EmailKey,
 };
-use profile_ports::{CommitError, Deadline, StoreError};
+use profile_ports::{BoxError, CommitError, Deadline, StoreError};
 use tokio::time::timeout;
 use tokio_postgres::{Error, Row, types::Type};
 use tracing::Instrument as _;
@@ -90,9 +92,9 @@ pub(crate) struct Commit<'a> {
 /// Why an attempt came to nothing.
 pub(crate) enum Setback {
     /// Somebody inserted meanwhile what was not there when it was looked for: run it all again.
-    Missed(Error),
+    Missed(BoxError),
     /// The server undid it for the sake of another: run it all again.
-    Sacrificed(Error),
+    Sacrificed(BoxError),
     /// It is over, and the connection can be used on.
     Ended(CommitError),
     /// It is over, and so is the connection.
@@ -144,7 +146,7 @@ impl<'a> Commit<'a> {
             };
             self.sent.store(false, Ordering::Relaxed);
             if misses > MAX_MISSES || sacrifices > MAX_SACRIFICES {
-                return Err(unavailable(error).into());
+                return Err(StoreError::Unavailable(error).into());
             }
             tracing::debug!(misses, sacrifices, "running a changeset again");
             // Give way to whoever got through, longer each time.
@@ -250,6 +252,9 @@ impl<'a> Commit<'a> {
             let rows = self.lock_emails(lease, &emails).await?;
             locked.holders = holders(&rows).map_err(ended)?;
         }
+        if self.holder_appeared(&locked) {
+            return Err(Setback::Missed("an entity was created after it was looked for".into()));
+        }
         let plan = draft.settle(&locked.holders).map_err(refused)?;
         let lives = plan.changes.iter().filter(|change| change.birth.is_some()).count();
         if lives > locked.ids.len() {
@@ -260,6 +265,17 @@ impl<'a> Commit<'a> {
             .await
             .map_err(|error| self.setback(error))?;
         Ok(plan.receipt)
+    }
+
+    /// Whether an address is held by an entity of this changeset that was not there when the entities were locked. The
+    /// reservations were locked by a later statement, which saw more.
+    fn holder_appeared(&self, locked: &Locked) -> bool {
+        let named: HashSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
+        locked.holders.iter().any(|(email, holder)| {
+            let key = EntityKey { entity_type: EntityType::profile(), reference: holder.clone() };
+            let known = locked.loaded.entities.get(&key).and_then(|entity| entity.living.as_ref());
+            named.contains(&key) && reserved_email(&key, known).as_ref() != Some(email)
+        })
     }
 
     /// The first round trip. `None` if the idempotency key is there already.
@@ -342,8 +358,8 @@ pub(crate) fn trouble_or_broken(error: Error) -> Result<Trouble, Error> {
 
 pub(crate) fn setback(trouble: Trouble) -> Setback {
     match trouble {
-        Trouble::Duplicate(error) => Setback::Missed(error),
-        Trouble::Sacrificed(error) => Setback::Sacrificed(error),
+        Trouble::Duplicate(error) => Setback::Missed(described(error)),
+        Trouble::Sacrificed(error) => Setback::Sacrificed(described(error)),
         trouble => Setback::Ended(StoreError::from(trouble).into()),
     }
 }

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use profile_domain::Policy;
 use profile_ports::{Deadline, Store, StoreError};
+use refinery::Migration;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
@@ -52,7 +53,8 @@ pub struct PostgresStore {
     /// Commits that run, for [`Self::close`].
     commits: TaskTracker,
     exports: Exports,
-    schema_version: i32,
+    /// All that this code knows.
+    migrations: Vec<Migration>,
 }
 
 impl PostgresStore {
@@ -72,7 +74,7 @@ impl PostgresStore {
             policy: Arc::new(policy),
             commits: TaskTracker::new(),
             exports: Exports::new(settings.pool_size),
-            schema_version: migrate::newest(),
+            migrations: migrate::migrations(settings)?,
         })
     }
 
@@ -82,7 +84,7 @@ impl PostgresStore {
     /// # Errors
     /// [`MigrateError`]; then nothing was changed.
     pub async fn migrate(&self, deadline: Deadline) -> Result<(), MigrateError> {
-        migrate::migrate(&self.pool, deadline).await
+        migrate::migrate(&self.pool, &self.migrations, deadline).await
     }
 
     /// Ends exports, waits for commits that have begun, each of which ends within its deadline, and closes the connections.
@@ -101,8 +103,9 @@ impl Store for PostgresStore {
         let rows = self.pool.run(&PING, &[], deadline).await?;
         let row = rows.first().ok_or_else(|| row::corrupt("ping gave no row"))?;
         let (version, read_only): (i32, bool) = (get(row, "version")?, get(row, "read_only")?);
-        if version < self.schema_version {
-            let reason = format!("the schema is at version {version} and must be migrated to {}", self.schema_version);
+        let newest = self.migrations.iter().map(Migration::version).max().unwrap_or_default();
+        if version < newest {
+            let reason = format!("the schema is at version {version} and must be migrated to {newest}");
             return Err(StoreError::Unavailable(reason.into()));
         }
         if read_only {

@@ -14,6 +14,7 @@ use crate::{
     error::{too_late, trouble},
     pool::{Lease, Pool},
     row::get,
+    settings::{Settings, SettingsError},
     statement::Statement,
 };
 
@@ -65,15 +66,19 @@ pub enum MigrateError {
     Store(#[from] StoreError),
 }
 
-/// The newest version of the schema that this code knows, and needs.
-pub(crate) fn newest() -> i32 {
-    embedded::migrations::runner().get_migrations().iter().map(Migration::version).max().unwrap_or_default()
+/// What makes the schema that this code needs, in order.
+pub(crate) fn migrations(settings: &Settings) -> Result<Vec<Migration>, SettingsError> {
+    let mut migrations = embedded::migrations::runner().get_migrations().clone();
+    if let Some(folder) = &settings.further_migrations {
+        migrations.extend(refinery::load_sql_migrations(folder)?);
+    }
+    Ok(migrations)
 }
 
-pub(crate) async fn migrate(pool: &Pool, deadline: Deadline) -> Result<(), MigrateError> {
+pub(crate) async fn migrate(pool: &Pool, migrations: &[Migration], deadline: Deadline) -> Result<(), MigrateError> {
     let work = async {
         let lease = pool.lease().await?;
-        match within_lock(&lease, deadline).await {
+        match within_lock(&lease, migrations, deadline).await {
             Ok(()) => {
                 lease.keep();
                 Ok(())
@@ -87,7 +92,7 @@ pub(crate) async fn migrate(pool: &Pool, deadline: Deadline) -> Result<(), Migra
     timeout(deadline.remaining(), work).await.unwrap_or_else(|_| Err(StoreError::Unavailable(too_late()).into()))
 }
 
-async fn within_lock(lease: &Lease<'_>, deadline: Deadline) -> Result<(), MigrateError> {
+async fn within_lock(lease: &Lease<'_>, migrations: &[Migration], deadline: Deadline) -> Result<(), MigrateError> {
     let store = |error| StoreError::from(trouble(error));
     lease.begin(deadline).await.map_err(store)?;
     lease.batch("migration_lock", LOCK).await.map_err(store)?;
@@ -96,7 +101,7 @@ async fn within_lock(lease: &Lease<'_>, deadline: Deadline) -> Result<(), Migrat
     for row in lease.query(&APPLIED, &[]).await.map_err(store)? {
         applied.push((get::<i32>(&row, "version")?, get::<String>(&row, "name")?, get::<String>(&row, "checksum")?));
     }
-    for migration in embedded::migrations::runner().get_migrations() {
+    for migration in migrations {
         let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum().to_string());
         if let Some((_, known, sum)) = applied.iter().find(|(known, ..)| *known == version) {
             if known != name || *sum != checksum {

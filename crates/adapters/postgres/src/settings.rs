@@ -31,6 +31,8 @@ pub struct Settings {
     pub prepared: bool,
     /// How the connections are named in `pg_stat_activity`.
     pub application_name: String,
+    /// A folder with migrations that come after those in this program: for tests of an upgrade.
+    pub further_migrations: Option<PathBuf>,
 }
 
 /// Whether connections are encrypted.
@@ -60,6 +62,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(5),
             prepared: true,
             application_name: "profile-service".to_owned(),
+            further_migrations: None,
         }
     }
 }
@@ -75,6 +78,9 @@ pub enum SettingsError {
         /// What happened.
         reason: String,
     },
+    /// The further migrations can't be read.
+    #[error("the further migrations can't be read")]
+    Migrations(#[from] refinery::Error),
     /// TLS can't be set up.
     #[error("TLS can't be set up")]
     Tls(#[from] rustls::Error),

@@ -174,6 +174,25 @@ async fn waiting_ends_at_the_deadline() {
     store.commit(&tenant(), replace(&profile(1), Expect::Present, "Grace"), deadline()).await.unwrap();
 }
 
+/// First writers of one profile by the same address race: none may find that the address belongs to another, because the
+/// other is the same profile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn first_writers_share_the_address() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    for round in 0..profile_port_contracts::scaled(1_500) {
+        let key = profile(u128::from(round));
+        let mut writers = JoinSet::new();
+        for writer in 0..8 {
+            let (store, changeset) = (Arc::clone(&store), replace(&key, Expect::Any, &format!("Ada {writer}")));
+            writers.spawn(async move { store.commit(&tenant(), changeset, deadline()).await });
+        }
+        while let Some(receipt) = writers.join_next().await {
+            receipt.unwrap().unwrap_or_else(|error| panic!("round {round}: {error:?}"));
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn full_pool_is_unavailable() {
     let database = Database::create().await;

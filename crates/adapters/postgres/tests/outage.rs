@@ -18,7 +18,7 @@ use profile_postgres::{PostgresStore, Settings};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::support::{Database, PrivateServer, deadline, open, profile, replace, signal, tenant};
+use crate::support::{Database, PrivateServer, deadline, open, profile, replace, tenant};
 
 /// How long a caller waits.
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -47,15 +47,14 @@ async fn stopped_server_is_unavailable_and_comes_back() {
     }
     load.wait_for("calls that succeed", || load.succeeded.load(Ordering::Relaxed) > 200).await;
 
-    let processes = server.processes().await;
-    signal(&processes, "-STOP");
+    let stopped = server.stop().await;
     let failed = load.failed.load(Ordering::Relaxed);
     load.wait_for("calls that fail", || load.failed.load(Ordering::Relaxed) > failed + 48).await;
     let ping = Instant::now();
     store.ping(Deadline::within(PATIENCE)).await.unwrap_err();
     assert!(ping.elapsed() < PATIENCE + Duration::from_secs(8));
 
-    signal(&processes, "-CONT");
+    drop(stopped);
     let back = Instant::now();
     // Calls that began while it was stopped may still fail; then none does any more.
     load.wait_for("200 calls in a row that succeed", || load.in_a_row.load(Ordering::Relaxed) > 200).await;
@@ -73,13 +72,41 @@ async fn stopped_server_is_unavailable_and_comes_back() {
     let slowest = Duration::from_micros(load.slowest.load(Ordering::Relaxed));
     assert!(slowest < PATIENCE + Duration::from_secs(8), "{slowest:?}");
     let look = database.look().await;
-    load.wait_for_async(async || {
+    eventually(Duration::from_secs(20), async || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
             AND state <> 'idle'";
         look.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 0
     })
     .await;
     eprintln!("recovered in {recovered:?}; the slowest call took {slowest:?}, its deadline being {PATIENCE:?}");
+}
+
+/// Stopped while a commit waits for a lock: when the server goes on, that transaction is undone at once, and not when the
+/// server's own timeout for idle transactions has passed, which is as long as the caller had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn interrupted_transaction_is_not_left_open() {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let server = PrivateServer::start();
+    let database = Database::create_on(server.config.clone()).await;
+    let store = database.store(Policy::default()).await;
+    store.commit(&tenant(), replace(&profile(1), Expect::Fresh, "Ada"), deadline()).await.unwrap();
+    let (holder, look) = (database.look().await, database.look().await);
+    holder.batch_execute("BEGIN; SELECT FROM entities FOR UPDATE").await.unwrap();
+    let waiting = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.commit(&tenant(), replace(&profile(1), Expect::Present, "Grace"), Deadline::within(PATIENCE)).await }
+    });
+    let count = async |what: &str| {
+        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'profile-service' AND {what}");
+        look.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0)
+    };
+    eventually(Duration::from_secs(10), async || count("wait_event_type = 'Lock'").await == 1).await;
+
+    let stopped = server.stop().await;
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, CommitError::Store(StoreError::Unavailable(_))), "{error:?}");
+    drop(stopped);
+    eventually(PATIENCE / 2, async || count("state <> 'idle'").await == 0).await;
 }
 
 #[derive(Default)]
@@ -127,15 +154,15 @@ impl Load {
         };
         tokio::time::timeout(Duration::from_secs(30), waiting).await.unwrap_or_else(|_| panic!("waited in vain for {what}"));
     }
+}
 
-    async fn wait_for_async(&self, mut so: impl AsyncFnMut() -> bool) {
-        let waiting = async {
-            while !so().await {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("no connection is busy or in a transaction");
-    }
+async fn eventually(within: Duration, mut so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(within, waiting).await.expect("it became so in time");
 }
 
 /// Absent at first: nothing needs to be restarted once it is there.

@@ -38,12 +38,14 @@ pub struct Settings {
     pub readers: usize,
     /// What each connection caches of the file, in KiB.
     pub cache_kib: u32,
+    /// A folder with migrations that come after those in this program: for tests of an upgrade.
+    pub further_migrations: Option<PathBuf>,
 }
 
 impl Settings {
     /// A database at this path, with 4 readers and 8 MiB of cache for each connection.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), readers: 4, cache_kib: 8 * 1024 }
+        Self { path: path.into(), readers: 4, cache_kib: 8 * 1024, further_migrations: None }
     }
 }
 

@@ -49,8 +49,8 @@ pub fn lock_for_serving(path: &Path) -> Result<ServingLock, OpenError> {
     }
 }
 
-/// Creates the database and brings it to the newest schema. Does nothing if it is there; any number of processes may do so at
-/// once.
+/// Creates the database and brings it to the newest schema. Does nothing if it is there, nor if it is ahead because a newer
+/// version has migrated it; any number of processes may do so at once.
 ///
 /// # Errors
 /// See [`OpenError`].
@@ -61,7 +61,12 @@ pub fn migrate(settings: &Settings) -> Result<(), OpenError> {
     file.lock().map_err(|source| OpenError::Lock { path: lock, source })?;
     let mut connection = connect(settings, Access::Write)?;
     connection.busy_timeout(BUSY_TIMEOUT_AT_START).map_err(database(settings))?;
-    embedded::migrations::runner().run(&mut connection).map_err(|error| OpenError::Migrate(Box::new(error)))?;
+    let failed = |error| OpenError::Migrate(Box::new(error));
+    let mut migrations = embedded::migrations::runner().get_migrations().clone();
+    if let Some(folder) = &settings.further_migrations {
+        migrations.extend(refinery::load_sql_migrations(folder).map_err(failed)?);
+    }
+    refinery::Runner::new(&migrations).set_abort_missing(false).run(&mut connection).map_err(failed)?;
     Ok(())
 }
 

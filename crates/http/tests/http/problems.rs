@@ -96,11 +96,11 @@ async fn query_parameters() {
         ("attr.a=x&attr.a=y", "the query parameter attr.a is given twice"),
         (
             "attr.a=1&attr.b=1&attr.c=1&attr.d=1&email=a@b.c",
-            "the query parameter attr and email may be used at most 4 times together",
+            "the query parameter attr may be used at most 4 times, email included",
         ),
         (
             "sort=name&attr.a=1",
-            "the query parameter sort by name (which name= implies) can't be combined with email or attr filters",
+            "the query parameter sort can't be name, which name= implies, together with email or attr filters",
         ),
         ("name=a&sort=created_at", "the query parameter sort must be name, or left out, where name is given"),
         ("name=%00", "the query parameter name must not contain the character U+0000"),

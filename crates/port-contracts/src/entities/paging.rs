@@ -144,10 +144,10 @@ pub async fn walk_meets_the_untouched_once<F: Fixture>() {
     }
     client.commit(0, entities).await;
 
-    let over = Arc::new(AtomicBool::new(false));
+    let over = Over::default();
     let writers: Vec<_> = (0..3)
         .map(|writer| {
-            let (client, over) = (client.clone(), Arc::clone(&over));
+            let (client, over) = (client.clone(), Arc::clone(&over.0));
             tokio::spawn(async move {
                 let mut random = Random::new(writer);
                 let mut now = 1;
@@ -179,9 +179,19 @@ pub async fn walk_meets_the_untouched_once<F: Fixture>() {
             }
         }
     }
-    over.store(true, Ordering::Relaxed);
+    drop(over);
     for writer in writers {
         writer.await.expect("a writer");
+    }
+}
+
+/// Tells the writers to stop once it is dropped, also by a walk that fails.
+#[derive(Default)]
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

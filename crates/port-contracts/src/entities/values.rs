@@ -1,7 +1,7 @@
 //! Values come back as they were normalised, and their other spellings are the same value.
 
 use profile_domain::{
-    ItemOutcome,
+    ItemOutcome, Rejection,
     json::{merge_patch, parse},
     profile::MAX_DEPTH,
 };
@@ -107,4 +107,25 @@ pub async fn values_round_trip<F: Fixture>() {
     }
     let listed = client.keys(&everything(&organization("a"))).await;
     assert_eq!(listed, references.map(organization));
+}
+
+/// A caller that hasn't normalised its values gets them normalised; one whose texts hold U+0000, which not every store has a
+/// place for, is refused item by item, with the field.
+pub async fn unkeepable_values_are_refused<F: Fixture>() {
+    let (fixture, client) = start::<F>().await;
+    let key = organization("acc");
+    let raw = json!({"a": [100.0, -0.0, 1.5], "b": 1e19});
+    let normal = json!({"a": [100, 0, 1.5], "b": 10_000_000_000_000_000_000_u64});
+    assert_eq!(client.commit(0, [merge(&key, [fact("v", "crm", 0, raw)])]).await, [ItemOutcome::Created(version(1))]);
+    assert_eq!(client.served(&key).await, json!({"v": normal}));
+    let again = client.commit(1, [merge(&key, [fact("v", "crm", 0, normal)])]).await;
+    assert_eq!(again, [ItemOutcome::Unchanged(Some(version(1)))]);
+
+    let before = fixture.dump().await;
+    for value in [json!("a\0"), json!([{"m": "\0"}]), json!({"\0": 1})] {
+        let outcomes = client.commit(2, [merge(&key, [fact("nul", "crm", 2, value)]), merge(&key, [])]).await;
+        let ItemOutcome::Rejected(Rejection::Invalid(problems)) = &outcomes[0] else { panic!("{outcomes:?}") };
+        assert_eq!((problems[0].field.as_str(), problems[0].code), ("attributes.nul", "CONTAINS_NUL"));
+    }
+    assert_eq!(fixture.dump().await, before);
 }

@@ -61,7 +61,10 @@ impl History {
         }
         if random.percent(20) {
             let key = random.pick(&Self::keys()).clone();
-            let writes: Vec<_> = (0..=random.below(2)).map(|_| self.keyed_write(random, &key)).collect();
+            let writes: Vec<_> = match random.below(4) {
+                0 => vec![Self::idle(&key)],
+                more => (0..more).map(|_| self.keyed_write(random, &key)).collect(),
+            };
             let keyed = once(&format!("key {}", self.keyed.len()), 1, changeset(self.clock, writes));
             self.keyed.push(keyed.clone());
             return keyed;
@@ -72,7 +75,9 @@ impl History {
 
     /// A key again: the same request at another time, or another request.
     fn repetition(&self, random: &mut Random) -> Changeset {
-        let mut again = random.pick(&self.keyed).clone();
+        let recent = &self.keyed[self.keyed.len().saturating_sub(3)..];
+        let known = if random.percent(50) { self.keyed.as_slice() } else { recent };
+        let mut again = random.pick(known).clone();
         again.now = at(self.clock);
         if random.percent(20)
             && let Some(idempotency) = &mut again.idempotency
@@ -80,6 +85,12 @@ impl History {
             idempotency.fingerprint = [2; 32];
         }
         again
+    }
+
+    /// Nothing to do, which a key remembers all the same.
+    fn idle(key: &EntityKey) -> EntityWrite {
+        let intent = Intent::Patch { fields: Map::new(), clear_attributes: false };
+        EntityWrite { intent, required: true, ..merge(key, []) }
     }
 
     /// Changesets with a key have required writes of one entity, and no deletes or restores: what POSTs do.

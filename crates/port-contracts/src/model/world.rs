@@ -1,18 +1,16 @@
 //! One tenant's entities, kept naively.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use profile_domain::{
     Changeset, Entity, EntityKey, EntityView, EntityWrite, Expect, Fact, FieldFacts, FieldName, Intent, ItemOutcome, Living,
-    Moment, Rejection, Replay, Rule, Rules, SourceName, Version, plan::ChangeKind, search::Order,
+    Moment, Rejection, Replay, Rules, Version, plan::ChangeKind, search::Order,
 };
 use serde_json::{Map, Value};
 
 use super::{
     history::Question,
+    life::Life,
     values::{differences, is_valid, matches, patch},
 };
 use crate::build::{after, source, version};
@@ -58,61 +56,6 @@ struct Known {
     version: i64,
     floor: Option<Moment>,
     life: Option<Life>,
-}
-
-#[derive(Clone)]
-struct Life {
-    /// As the store numbered it.
-    id: Option<i64>,
-    created_at: Moment,
-    updated_at: Moment,
-    /// Every fact that was ever news, in the order of arrival.
-    facts: Vec<(FieldName, Fact)>,
-}
-
-impl Life {
-    fn fields(&self) -> BTreeSet<FieldName> {
-        self.facts.iter().map(|(field, _)| field.clone()).collect()
-    }
-
-    /// What each source holds of a field now, the one that is served first.
-    fn voices(&self, field: &FieldName, rules: &Rules) -> Vec<Fact> {
-        let about: Vec<&Fact> = self.facts.iter().filter(|(of, _)| of == field).map(|(_, fact)| fact).collect();
-        let sources: BTreeSet<&SourceName> = about.iter().map(|fact| &fact.source).collect();
-        let mut voices: Vec<Fact> = sources
-            .into_iter()
-            .filter_map(|source| about.iter().filter(|fact| fact.source == *source).max_by_key(|fact| age(fact)))
-            .map(|fact| (*fact).clone())
-            .collect();
-        let rank = |fact: &Fact| match rules.fields.get(field).unwrap_or(&rules.default) {
-            Rule::Newest => 0,
-            Rule::Priority(order) => order.iter().take_while(|source| **source != fact.source).count(),
-        };
-        voices.sort_by_key(|fact| (rank(fact), Reverse(fact.reference_date), fact.source.clone()));
-        voices
-    }
-
-    fn served(&self, rules: &Rules) -> Map<String, Value> {
-        let winner = |field: FieldName| (field.as_str().to_owned(), self.voices(&field, rules).swap_remove(0).value);
-        self.fields().into_iter().map(winner).filter(|(_, value)| !value.is_null()).collect()
-    }
-
-    /// Whether a fact would be forgotten at once, because its source said something later of the field.
-    fn knows(&self, field: &FieldName, fact: &Fact) -> bool {
-        self.facts.iter().any(|(of, known)| of == field && known.source == fact.source && age(known) >= age(fact))
-    }
-
-    /// The address that source `api` gives, in lower case.
-    fn address(&self) -> Option<String> {
-        let said = self.facts.iter().filter(|(field, fact)| field.as_str() == "email" && fact.source.as_str() == "api");
-        let last = said.map(|(_, fact)| fact).max_by_key(|fact| age(fact))?;
-        last.value.as_str().map(str::to_lowercase)
-    }
-}
-
-/// Later facts of one source replace earlier ones; of equal dates, the greater text.
-fn age(fact: &Fact) -> (Moment, String) {
-    (fact.reference_date, fact.value.to_string())
 }
 
 impl Known {

@@ -156,19 +156,40 @@ impl PrivateServer {
         Self { script, config: url.trim().parse().unwrap() }
     }
 
-    /// Every process of the server.
-    pub(crate) async fn processes(&self) -> Vec<u32> {
+    /// Stops every process of the server. It goes on when the value given is dropped, also by a panic.
+    pub(crate) async fn stop(&self) -> Stopped {
         let file = connect(&self.config).await.query_one("SELECT pg_read_file('postmaster.pid')", &[]).await.unwrap();
         let postmaster: u32 = file.get::<_, String>(0).lines().next().unwrap().parse().unwrap();
-        let children = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-            let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-            // After the name, which may hold anything and ends with the last parenthesis: state, parent.
-            let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
-            (parent == postmaster).then_some(process)
-        });
-        std::iter::once(postmaster).chain(children).collect()
+        // First the one that begets the others, so that none comes after they were counted.
+        assert!(signal("-STOP", &[postmaster]));
+        let children: Vec<u32> = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| {
+                let process: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+                let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+                // After the name, which may hold anything and ends with the last parenthesis: state, parent.
+                let parent: u32 = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()?;
+                (parent == postmaster).then_some(process)
+            })
+            .collect();
+        // One that was ending may be gone.
+        let _ = signal("-STOP", &children);
+        Stopped(std::iter::once(postmaster).chain(children).collect())
     }
+}
+
+/// The processes of a stopped server.
+pub(crate) struct Stopped(Vec<u32>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = signal("-CONT", &self.0);
+    }
+}
+
+fn signal(signal: &str, processes: &[u32]) -> bool {
+    let kill = Command::new("kill").arg(signal).args(processes.iter().map(u32::to_string)).stderr(Stdio::null()).status();
+    kill.unwrap().success()
 }
 
 impl Drop for PrivateServer {
@@ -176,10 +197,4 @@ impl Drop for PrivateServer {
         drop(self.script.stdin.take());
         let _ = self.script.wait();
     }
-}
-
-/// Sends a signal to processes of a private server.
-pub(crate) fn signal(processes: &[u32], signal: &str) {
-    let status = Command::new("kill").arg(signal).args(processes.iter().map(u32::to_string)).status().unwrap();
-    assert!(status.success() || signal == "-CONT", "kill {signal}: {status}");
 }

@@ -1,17 +1,13 @@
 //! Where a test's service keeps its data, and the few calls that every test makes.
 
-use std::{fs, io::Write, net::SocketAddr, process::Stdio};
+use std::net::SocketAddr;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, ChildStdin, Command},
-};
 use tokio_postgres::NoTls;
 
-use crate::support::{Database, Server, fresh_database};
+use super::{Database, Server, fresh_database};
 
 /// Makes two tests of each function, one for each store.
 macro_rules! on_both_stores {
@@ -19,13 +15,13 @@ macro_rules! on_both_stores {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name($crate::stores::Backend::sqlite()).await;
+                super::$name($crate::support::stores::Backend::sqlite()).await;
             })*
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
-                super::$name($crate::stores::Backend::postgres().await).await;
+                super::$name($crate::support::stores::Backend::postgres().await).await;
             })*
         }
     };
@@ -35,7 +31,7 @@ pub(crate) use on_both_stores;
 /// A store that outlives the instances started on it.
 pub(crate) enum Backend {
     Sqlite(TempDir),
-    Postgres(Database),
+    Postgres(Box<Database>),
 }
 
 impl Backend {
@@ -44,15 +40,22 @@ impl Backend {
     }
 
     pub(crate) async fn postgres() -> Self {
-        Self::Postgres(fresh_database().await)
+        Self::Postgres(Box::new(fresh_database().await))
+    }
+
+    /// What tells a process to use it.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Sqlite(folder) => vec![("DATA_DIR".to_owned(), folder.path().display().to_string())],
+            Self::Postgres(database) => database.variables(),
+        }
     }
 
     /// An instance, ready.
     pub(crate) async fn start(&self) -> Server {
-        match self {
-            Self::Sqlite(folder) => Server::start(&[("DATA_DIR", &folder.path().display().to_string())]).await,
-            Self::Postgres(database) => start_on(database, None).await,
-        }
+        let variables = self.variables();
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Server::start(&variables).await
     }
 }
 
@@ -100,55 +103,6 @@ pub(crate) async fn create(server: &Server, body: &Value) -> String {
     let created: Value = answer.json().await.expect("JSON");
     assert_eq!(status, StatusCode::CREATED, "{created}");
     created["id"].as_str().expect("an id").to_owned()
-}
-
-/// A PostgreSQL server of a test's own, which may be stopped without harm to others.
-pub(crate) struct PrivatePostgres {
-    pub(crate) url: String,
-    postmaster: u32,
-    /// Closed on drop, which ends the server.
-    stdin: Option<ChildStdin>,
-    child: Child,
-}
-
-impl PrivatePostgres {
-    pub(crate) async fn start() -> Self {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/with-postgres");
-        let mut child = Command::new(script)
-            .args(["sh", "-c", "echo $TEST_POSTGRES_URL; exec cat"])
-            .env_remove("TEST_POSTGRES_URL")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the script runs");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let url = lines.next_line().await.expect("output").expect("the URL");
-        let folder = ask(&url, "SHOW data_directory").await;
-        let pid_file = fs::read_to_string(format!("{folder}/postmaster.pid")).expect("the server's pid file");
-        let postmaster = pid_file.lines().next().and_then(|line| line.parse().ok()).expect("a pid");
-        Self { url, postmaster, stdin: child.stdin.take(), child }
-    }
-
-    /// To the server and all of its backends.
-    pub(crate) fn signal(&self, name: &str) {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.postmaster)).expect("its children");
-        let mut kill = std::process::Command::new("kill");
-        kill.arg(format!("-{name}")).arg(self.postmaster.to_string()).args(children.split_whitespace());
-        // A backend may have ended in between.
-        let _ = kill.status().expect("kill runs");
-    }
-}
-
-impl Drop for PrivatePostgres {
-    fn drop(&mut self) {
-        self.signal("CONT");
-        if let Some(stdin) = self.stdin.take() {
-            drop(stdin);
-        }
-        // The script stops the server when its command has ended; whoever waits for it need not be this test.
-        let _ = std::io::stderr().flush();
-        let _ = self.child.try_wait();
-    }
 }
 
 /// The first value of an answer.

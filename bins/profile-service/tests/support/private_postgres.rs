@@ -1,0 +1,157 @@
+//! A PostgreSQL server that a test may stop, kill and start again without harm to others.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::{
+        fs::MetadataExt,
+        process::{CommandExt, ExitStatusExt},
+    },
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Instant,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, ChildStdin, Command},
+};
+
+use super::{CEILING, POLL, stores::ask};
+
+/// Started by `scripts/with-postgres`, which ends it and removes its data once this is dropped.
+pub(crate) struct PrivatePostgres {
+    pub(crate) url: String,
+    data: PathBuf,
+    /// The folder of `pg_ctl`.
+    binaries: PathBuf,
+    /// Closed on drop, which ends the server.
+    stdin: Option<ChildStdin>,
+    child: Child,
+}
+
+impl PrivatePostgres {
+    pub(crate) async fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/with-postgres");
+        let mut child = Command::new(script)
+            .args(["sh", "-c", "echo $TEST_POSTGRES_URL; exec cat"])
+            .env_remove("TEST_POSTGRES_URL")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the script runs");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let url = lines.next_line().await.expect("output").expect("the URL");
+        let data = PathBuf::from(ask(&url, "SHOW data_directory").await);
+        let postmaster = postmaster(&data).expect("the server's pid file");
+        let program = fs::read_link(format!("/proc/{postmaster}/exe")).expect("the server's program");
+        let binaries = program.parent().expect("a folder").to_owned();
+        Self { url, data, binaries, stdin: child.stdin.take(), child }
+    }
+
+    /// `DB_…` for the service.
+    pub(crate) fn variables(&self) -> Vec<(String, String)> {
+        let variables = [
+            ("DB_HOST", "127.0.0.1".into()),
+            ("DB_PORT", self.port()),
+            ("DB_USER", "postgres".into()),
+            ("DB_NAME", "postgres".into()),
+        ];
+        variables.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    fn port(&self) -> String {
+        let config: tokio_postgres::Config = self.url.parse().expect("a URL");
+        config.get_ports()[0].to_string()
+    }
+
+    /// To the server and all of its backends.
+    pub(crate) fn signal(&self, name: &str) {
+        if let Some(postmaster) = postmaster(&self.data) {
+            signal(name, &family(postmaster));
+        }
+    }
+
+    /// Ends the server and all of its backends by SIGKILL, and waits until they are gone.
+    pub(crate) async fn kill(&self) {
+        let postmaster = postmaster(&self.data).expect("the server runs");
+        // So that it forks no more.
+        signal("STOP", &[postmaster]);
+        let family = family(postmaster);
+        signal("KILL", &family);
+        let began = Instant::now();
+        while family.iter().any(|pid| is_alive(*pid)) {
+            assert!(began.elapsed() < CEILING, "the server doesn't die");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Stops the server as `pg_ctl` does: `fast` or `immediate`.
+    pub(crate) async fn stop(&self, mode: &str) {
+        let stopped = self.pg_ctl(&["stop", "--wait", "--mode", mode]).await;
+        assert!(stopped, "pg_ctl stop fails");
+    }
+
+    /// Starts it on the data it left and on the same port, and waits until it takes connections.
+    pub(crate) async fn start_again(&self) {
+        let log = format!("--log={}", self.data.with_file_name("server.log").display());
+        let options = format!("--options=-c port={}", self.port());
+        let began = Instant::now();
+        // Until the system has freed all of what was killed, another start is refused.
+        while !self.pg_ctl(&["start", "--wait", &log, &options]).await {
+            assert!(began.elapsed() < CEILING, "the server doesn't start");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn pg_ctl(&self, arguments: &[&str]) -> bool {
+        let mut command = std::process::Command::new(self.binaries.join("pg_ctl"));
+        command.args(arguments).arg("--silent").arg("--pgdata").arg(&self.data).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // PostgreSQL refuses to run as root; the script gave its data to somebody else then.
+        let owner = fs::metadata(&self.data).expect("the data folder");
+        if owner.uid() != fs::metadata("/proc/self").expect("this process").uid() {
+            command.uid(owner.uid()).gid(owner.gid());
+        }
+        let status = Command::from(command).status().await.expect("pg_ctl runs");
+        assert_eq!(status.signal(), None, "pg_ctl was killed");
+        status.success()
+    }
+}
+
+impl Drop for PrivatePostgres {
+    fn drop(&mut self) {
+        self.signal("CONT");
+        if let Some(stdin) = self.stdin.take() {
+            drop(stdin);
+        }
+        // The script stops the server when its command has ended; whoever waits for it need not be this test.
+        let _ = std::io::stderr().flush();
+        let _ = self.child.try_wait();
+    }
+}
+
+/// `None` where no server runs.
+fn postmaster(data: &Path) -> Option<u32> {
+    fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.parse().ok()
+}
+
+/// A process and its children.
+fn family(parent: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+    std::iter::once(parent).chain(children).collect()
+}
+
+fn signal(name: &str, processes: &[u32]) {
+    let mut kill = std::process::Command::new("kill");
+    kill.arg(format!("-{name}")).args(processes.iter().map(ToString::to_string));
+    // A backend may have ended in between, which is nobody's concern.
+    let _ = kill.stderr(Stdio::null()).status().expect("kill runs");
+}
+
+/// What nobody has waited for yet is dead, too.
+fn is_alive(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
+}
