@@ -82,6 +82,8 @@ fn fact(fact: &Fact) -> Value {
     json!({"source": fact.source.as_str(), "reference_date": fact.reference_date.to_string(), "value": fact.value})
 }
 
+const TOMBSTONE: [&str; 4] = ["id", "version", "deleted_at", "deleted"];
+
 /// Reads a line of an export back.
 ///
 /// # Errors
@@ -101,7 +103,11 @@ pub fn parse_export(line: &Value) -> Result<(ProfileId, Entity), FieldProblem> {
         Some(Value::Bool(true)) if floor.is_none() => {
             return Err(problem("deleted_at", "REQUIRED", "is required of a deleted profile"));
         }
-        Some(Value::Bool(true)) => None,
+        // What a tombstone can't keep must not get lost without a word.
+        Some(Value::Bool(true)) => match members.keys().find(|member| !TOMBSTONE.contains(&member.as_str())) {
+            Some(member) => return Err(problem(member, "UNKNOWN_MEMBER", "is no member of a deleted profile")),
+            None => None,
+        },
         None | Some(Value::Bool(false)) => Some(living(members)?),
         Some(_) => return Err(problem("deleted", "INVALID_TYPE", "must be true or left out")),
     };

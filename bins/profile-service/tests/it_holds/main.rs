@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod bulk;
 mod concurrency;
 mod lists;
 mod postgres_outage;

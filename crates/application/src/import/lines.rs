@@ -53,7 +53,7 @@ pub(super) fn batches<E: 'static>(
     bytes: impl Stream<Item = Result<Bytes, E>> + 'static,
 ) -> impl FusedStream<Item = Result<Batch, E>> + Unpin {
     let options = Arc::new(options);
-    let batches = stream::unfold((Cutter::default(), Box::pin(bytes)), move |(mut cutter, mut bytes)| {
+    let batches = stream::unfold((Cutter::default(), Box::pin(bytes.fuse())), move |(mut cutter, mut bytes)| {
         let options = Arc::clone(&options);
         async move {
             let raw = cutter.next(bytes.as_mut()).await.transpose()?;

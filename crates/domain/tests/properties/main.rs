@@ -5,6 +5,7 @@ mod given;
 mod facts;
 mod json;
 mod limits;
+mod lines;
 mod lives;
 mod plans;
 mod search;

@@ -3,8 +3,10 @@
 
 mod support;
 
+mod lines;
 mod logs;
 mod operations;
+mod pace;
 mod problems;
 mod profiles;
 mod wire;

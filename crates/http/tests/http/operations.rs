@@ -102,6 +102,7 @@ async fn the_description_has_every_route_and_only_resolvable_references() {
     let expected = [
         "DELETE /api/v1/profiles/{id}",
         "GET /api/v1/profiles",
+        "GET /api/v1/profiles/export",
         "GET /api/v1/profiles/{id}",
         "GET /health",
         "GET /livez",
@@ -109,6 +110,7 @@ async fn the_description_has_every_route_and_only_resolvable_references() {
         "GET /openapi.json",
         "GET /readyz",
         "HEAD /api/v1/profiles",
+        "HEAD /api/v1/profiles/export",
         "HEAD /api/v1/profiles/{id}",
         "HEAD /health",
         "HEAD /livez",
@@ -117,6 +119,7 @@ async fn the_description_has_every_route_and_only_resolvable_references() {
         "HEAD /readyz",
         "PATCH /api/v1/profiles/{id}",
         "POST /api/v1/profiles",
+        "POST /api/v1/profiles/import",
         "PUT /api/v1/profiles/{id}",
     ];
     assert_eq!(operations.iter().map(String::as_str).collect::<Vec<_>>(), expected);
