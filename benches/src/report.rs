@@ -38,7 +38,7 @@ struct Measured {
     date: String,
     rounds: usize,
     seconds: f64,
-    /// The share of the processors that others used just before or after.
+    /// The share of the processors that others used meanwhile.
     busy: f64,
 }
 
