@@ -85,6 +85,13 @@ impl Row {
         Self { what, against, unit, ours: None, theirs: None, result: None, target, note: Some(why.to_owned()) }
     }
 
+    /// What is known of the other side.
+    pub(crate) fn with_theirs(mut self, unit: &str, values: &[f64]) -> Self {
+        unit.clone_into(&mut self.unit);
+        self.theirs = Some(Figure::of(values.iter().copied()));
+        self
+    }
+
     fn of(
         what: impl Into<String>,
         against: &str,
