@@ -5,7 +5,7 @@ use std::future::Future;
 use anyhow::{Context, Result};
 use tokio_postgres::{Client, Config, NoTls, config::Host};
 
-use crate::{processes::Database, settings::Bench};
+use crate::{machine, processes::Database, settings::Bench};
 
 /// Of the names of databases made here.
 pub(crate) const PREFIX: &str = "profile_bench_";
@@ -74,10 +74,20 @@ fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 
 /// The server's version, for the report.
 pub(crate) fn server_version(bench: &Bench) -> Result<String> {
+    ask(bench, "SHOW server_version")
+}
+
+/// The first process of the server, where it runs on this machine.
+pub(crate) fn postmaster(bench: &Bench) -> Result<u32> {
+    let backend: u32 = ask(bench, "SELECT pg_backend_pid()::text")?.parse()?;
+    machine::parent(backend).context("PostgreSQL runs elsewhere")
+}
+
+fn ask(bench: &Bench, question: &str) -> Result<String> {
     let url = bench.postgres.as_deref().context("no PostgreSQL")?;
     block_on(async {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         tokio::spawn(connection);
-        Ok(client.query_one("SHOW server_version", &[]).await?.get(0))
+        Ok(client.query_one(question, &[]).await?.get(0))
     })
 }

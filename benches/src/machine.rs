@@ -1,26 +1,78 @@
 //! What the figures were measured on.
 
-use std::{fs, path::Path, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 
 use crate::database;
 
-/// The share of the processors' time that was used within a span, from 0 to 1: by others, when nothing is measured.
-pub(crate) fn busy(span: Duration) -> Result<f64> {
-    let (idle, all) = times()?;
-    thread::sleep(span);
-    let (idle_after, all_after) = times()?;
-    let (idle, all) = (idle_after - idle, all_after - all);
-    Ok(if all > 0.0 { 1.0 - idle / all } else { 0.0 })
+/// Linux counts in hundredths of a second here, whatever its own clock.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Processor time used up to a moment, to tell how much of it was not ours.
+pub(crate) struct Usage {
+    at: Instant,
+    by_all: Duration,
+    by_us: Duration,
 }
 
-fn times() -> Result<(f64, f64)> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let line = stat.lines().next().context("/proc/stat is empty")?;
-    let ticks: Vec<f64> = line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
-    let idle = ticks.iter().skip(3).take(2).sum();
-    Ok((idle, ticks.iter().take(8).sum()))
+impl Usage {
+    /// Now. Ours is what this process, its children and PostgreSQL use, the latter by its first process.
+    pub(crate) fn now(postmaster: Option<u32>) -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().context("/proc/stat is empty")?;
+        // User, nice and system; interrupts belong to nobody.
+        let by_all = line.split_whitespace().skip(1).take(3).filter_map(|ticks| ticks.parse::<u32>().ok()).sum::<u32>() * TICK;
+        let family = |first| used_by(first, Whose::WithChildrenThatEnded) + living_children(first);
+        Ok(Self { at: Instant::now(), by_all, by_us: family(std::process::id()) + postmaster.map(family).unwrap_or_default() })
+    }
+
+    /// The share of all processors that others used since then, from 0 to 1.
+    pub(crate) fn by_others_since(&self, before: &Self) -> f64 {
+        let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let others = self.by_all.saturating_sub(before.by_all).saturating_sub(self.by_us.saturating_sub(before.by_us));
+        #[expect(clippy::cast_precision_loss, reason = "no machine has so many processors")]
+        let whole = (self.at - before.at).as_secs_f64() * cores as f64;
+        others.as_secs_f64() / whole
+    }
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The fields of `/proc/PID/stat` from the third on: the second is a name in parentheses, which may hold spaces.
+fn stat(process: u32) -> Vec<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ').map(str::to_owned).collect()
+}
+
+/// The process that started this one.
+pub(crate) fn parent(process: u32) -> Option<u32> {
+    stat(process).get(1)?.parse().ok()
+}
+
+fn living_children(of: u32) -> Duration {
+    processes().filter(|process| parent(*process) == Some(of)).map(|child| used_by(child, Whose::Own)).sum()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Own,
+    WithChildrenThatEnded,
+}
+
+/// Nothing, once it has gone.
+fn used_by(process: u32, whose: Whose) -> Duration {
+    // The 14th to 17th field: user and system time, its own and that of children it waited for.
+    let fields = if whose == Whose::Own { 2 } else { 4 };
+    stat(process).iter().skip(11).take(fields).filter_map(|field| field.parse::<u32>().ok()).sum::<u32>() * TICK
 }
 
 /// Processor time used so far.
@@ -33,24 +85,11 @@ pub(crate) struct ProcessorTime {
 
 /// Of a process, and of the backends of the databases made here.
 pub(crate) fn processor_time(server: u32) -> ProcessorTime {
-    let numbers = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let backends = numbers.filter(|process: &u32| {
+    let backends = processes().filter(|process| {
         let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
         line.starts_with(b"postgres: ") && String::from_utf8_lossy(&line).contains(database::PREFIX)
     });
-    ProcessorTime { server: used_by(server), database: backends.map(used_by).sum() }
-}
-
-/// Nothing, once it has gone.
-fn used_by(process: u32) -> Duration {
-    /// Linux counts in hundredths of a second here, whatever its own clock.
-    const TICK: Duration = Duration::from_millis(10);
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-    // The second field is a name in parentheses, which may hold spaces. What follows begins with the third; user and system
-    // time are the 14th and 15th.
-    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
-    let ticks: u32 = fields.skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
-    TICK * ticks
+    ProcessorTime { server: used_by(server, Whose::Own), database: backends.map(|process| used_by(process, Whose::Own)).sum() }
 }
 
 impl ProcessorTime {

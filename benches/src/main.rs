@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 
-use crate::{cases::CASES, report::Report, settings::Bench};
+use crate::{cases::CASES, machine::Usage, report::Report, settings::Bench};
 
 /// As in the service, so that both sides allocate alike.
 #[global_allocator]
@@ -81,12 +81,13 @@ fn run(wanted: &[String], smoke: bool) -> Result<()> {
         bail!("no case begins with {}; `profile-bench list` names them", wanted.join(" or "));
     }
     let mut report = Report::open(&bench, wanted.is_empty());
+    let postmaster = bench.postgres.as_ref().and_then(|_| database::postmaster(&bench).ok());
     let mut failed = Vec::new();
     for case in chosen {
-        let before = machine::busy(bench.warm_up() * 2)?;
         eprintln!("{}: {}", case.name, case.what);
+        let before = Usage::now(postmaster)?;
         match (case.run)(&bench) {
-            Ok(rows) => report.add(case.name, rows, before.max(machine::busy(bench.warm_up() * 2)?)),
+            Ok(rows) => report.add(case.name, rows, Usage::now(postmaster)?.by_others_since(&before)),
             Err(error) => {
                 eprintln!("{}: FAILED: {error:#}", case.name);
                 failed.push(case.name);

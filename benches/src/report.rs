@@ -38,7 +38,7 @@ struct Measured {
     date: String,
     rounds: usize,
     seconds: f64,
-    /// The share of the processors that others used just before or after.
+    /// The share of the processors that others used meanwhile.
     busy: f64,
 }
 
@@ -83,6 +83,13 @@ impl Row {
     pub(crate) fn missing(what: &str, against: &str, target: Target, why: &str) -> Self {
         let (what, against, unit) = (what.to_owned(), against.to_owned(), String::new());
         Self { what, against, unit, ours: None, theirs: None, result: None, target, note: Some(why.to_owned()) }
+    }
+
+    /// What is known of the other side.
+    pub(crate) fn with_theirs(mut self, unit: &str, values: &[f64]) -> Self {
+        unit.clone_into(&mut self.unit);
+        self.theirs = Some(Figure::of(values.iter().copied()));
+        self
     }
 
     fn of(

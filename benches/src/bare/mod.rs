@@ -18,7 +18,7 @@ use actix_web::{
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-pub(crate) use postgres_import::{create_plain, fill as fill_postgres};
+pub(crate) use postgres_import::{create_plain, fill as fill_postgres, import as import_postgres};
 pub(crate) use sqlite_writer::fill as fill_sqlite;
 
 /// As many as the service has by default.
