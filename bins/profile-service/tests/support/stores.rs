@@ -51,14 +51,6 @@ impl Backend {
         }
     }
 
-    /// For an instance or a command on it.
-    pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        match self {
-            Self::Sqlite(folder) => vec![("DATA_DIR".to_owned(), folder.path().display().to_string())],
-            Self::Postgres(database) => database.variables(),
-        }
-    }
-
     /// An instance, ready.
     pub(crate) async fn start(&self) -> Server {
         let variables = self.variables();
