@@ -30,8 +30,18 @@ async fn fill(backend: &Backend) -> String {
     let gone = create(&server, &profile("Gone", "gone@example.com")).await;
     let back = create(&server, &profile("Back", "back@example.com")).await;
     for (query, lines) in [
-        ("?source=crm&reference_date=2026-01-31T12:00:00.123456Z", format!("{{\"id\":\"{ada}\",\"name\":\"A. L.\",\"bio\":\"old\",\"attributes\":{{\"plan\":\"pro\",\"n\":1e2,\"o\":{{\"b\":1,\"a\":[null,0.1]}}}}}}\n{{\"email\":\"Known@example.com\"}}")),
-        ("?source=shop.eu", format!("{{\"id\":\"{ada}\",\"name\":\"Lovelace\",\"bio\":null,\"attributes\":{{\"plan\":null,\"é\":\"\\u0001👩\"}}}}")),
+        (
+            "?source=crm&reference_date=2026-01-31T12:00:00.123456Z",
+            format!(
+                "{{\"id\":\"{ada}\",\"name\":\"A. L.\",\"bio\":\"old\",\"attributes\":{{\"plan\":\"pro\",\"n\":1e2,\"o\":{{\"b\":1,\"a\":[null,0.1]}}}}}}\n{{\"email\":\"Known@example.com\"}}"
+            ),
+        ),
+        (
+            "?source=shop.eu",
+            format!(
+                "{{\"id\":\"{ada}\",\"name\":\"Lovelace\",\"bio\":null,\"attributes\":{{\"plan\":null,\"é\":\"\\u0001👩\"}}}}"
+            ),
+        ),
         ("", format!("{{\"id\":\"{ada}\",\"attributes\":{{\"n\":null,\"big\":18446744073709551615}}}}")),
     ] {
         let (outcomes, summary) = import(&server, query, lines).await;
@@ -150,15 +160,14 @@ async fn all_tenants_go_out_and_in(backend: Backend) {
 
 async fn rules_that_changed_take_effect_when_resolved_anew(backend: Backend) {
     let (server, folder) = (backend.start().await, folder());
-    let profiles: String = (0..1_500).map(|number| format!("{{\"name\":\"Api\",\"email\":\"p{number}@example.com\"}}\n")).collect();
+    let profiles: String =
+        (0..1_500).map(|number| format!("{{\"name\":\"Api\",\"email\":\"p{number}@example.com\"}}\n")).collect();
     let (outcomes, _) = import(&server, "", profiles).await;
     let id = outcomes[1_200]["id"].as_str().expect("an id").to_owned();
     let other = outcomes[0]["id"].as_str().expect("an id").to_owned();
     // Half of them are known to another source as well, which says so of the past and loses.
-    let known: String = outcomes[750..]
-        .iter()
-        .map(|outcome| format!("{{\"id\":{},\"name\":\"Crm\"}}\n", outcome["id"]))
-        .collect();
+    let known: String =
+        outcomes[750..].iter().map(|outcome| format!("{{\"id\":{},\"name\":\"Crm\"}}\n", outcome["id"])).collect();
     import(&server, "?source=crm&reference_date=2020-01-01T00:00:00Z", known).await;
     let read = async |id: &str| {
         let profile = server.get_json(&format!("/api/v1/profiles/{id}")).await;

@@ -36,7 +36,8 @@ pub(crate) async fn export(server: &Server) -> String {
 
 /// One profile to a line.
 pub(crate) fn people(numbers: std::ops::Range<u32>) -> String {
-    let line = |number| format!("{{\"name\":\"P {number}\",\"email\":\"p{number}@example.com\",\"attributes\":{{\"n\":{number}}}}}\n");
+    let line =
+        |number| format!("{{\"name\":\"P {number}\",\"email\":\"p{number}@example.com\",\"attributes\":{{\"n\":{number}}}}}\n");
     numbers.map(line).collect()
 }
 

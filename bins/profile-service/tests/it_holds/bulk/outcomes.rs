@@ -29,8 +29,10 @@ async fn each_line_has_its_outcome(backend: Backend) {
         format!(r#"{{"id":"{ada}","bio":null}}"#),
     ];
     let (outcomes, summary) = import(&server, "", lines.join("\r\n")).await;
-    let seen: Vec<_> =
-        outcomes.iter().map(|it| (it["line"].clone(), it["status"].clone(), it["version"].clone(), it["error"]["code"].clone())).collect();
+    let seen: Vec<_> = outcomes
+        .iter()
+        .map(|it| (it["line"].clone(), it["status"].clone(), it["version"].clone(), it["error"]["code"].clone()))
+        .collect();
     let none = Value::Null;
     let expected = [
         (1, "updated", json!(2), &none),
@@ -59,7 +61,9 @@ async fn lines_of_one_address_meet_in_one_profile(backend: Backend) {
     let server = backend.start().await;
     // More than one changeset, so that they meet across two as well.
     let lines: String = (0..2_500)
-        .map(|number| format!("{{\"name\":\"N\",\"email\":\"Meet{}@example.com\",\"attributes\":{{\"n{number}\":1}}}}\n", number % 50))
+        .map(|number| {
+            format!("{{\"name\":\"N\",\"email\":\"Meet{}@example.com\",\"attributes\":{{\"n{number}\":1}}}}\n", number % 50)
+        })
         .collect();
     let (outcomes, summary) = import(&server, "", lines).await;
     assert_eq!((&summary["created"], &summary["updated"]), (&json!(50), &json!(2_450)));
