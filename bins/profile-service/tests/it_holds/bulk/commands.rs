@@ -160,14 +160,19 @@ async fn all_tenants_go_out_and_in(backend: Backend) {
 
 async fn rules_that_changed_take_effect_when_resolved_anew(backend: Backend) {
     let (server, folder) = (backend.start().await, folder());
-    let profiles: String =
-        (0..1_500).map(|number| format!("{{\"name\":\"Api\",\"email\":\"p{number}@example.com\"}}\n")).collect();
+    let profiles: String = (0..1_500)
+        .map(|number| format!("{{\"name\":\"Api\",\"email\":\"p{number}@example.com\"}}\n"))
+        .collect::<Vec<_>>()
+        .concat();
     let (outcomes, _) = import(&server, "", profiles).await;
     let id = outcomes[1_200]["id"].as_str().expect("an id").to_owned();
     let other = outcomes[0]["id"].as_str().expect("an id").to_owned();
     // Half of them are known to another source as well, which says so of the past and loses.
-    let known: String =
-        outcomes[750..].iter().map(|outcome| format!("{{\"id\":{},\"name\":\"Crm\"}}\n", outcome["id"])).collect();
+    let known: String = outcomes[750..]
+        .iter()
+        .map(|outcome| format!("{{\"id\":{},\"name\":\"Crm\"}}\n", outcome["id"]))
+        .collect::<Vec<_>>()
+        .concat();
     import(&server, "?source=crm&reference_date=2020-01-01T00:00:00Z", known).await;
     let read = async |id: &str| {
         let profile = server.get_json(&format!("/api/v1/profiles/{id}")).await;

@@ -64,7 +64,8 @@ async fn lines_of_one_address_meet_in_one_profile(backend: Backend) {
         .map(|number| {
             format!("{{\"name\":\"N\",\"email\":\"Meet{}@example.com\",\"attributes\":{{\"n{number}\":1}}}}\n", number % 50)
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let (outcomes, summary) = import(&server, "", lines).await;
     assert_eq!((&summary["created"], &summary["updated"]), (&json!(50), &json!(2_450)));
     for outcome in &outcomes[50..] {
@@ -78,7 +79,8 @@ async fn lines_of_one_address_meet_in_one_profile(backend: Backend) {
 async fn an_address_that_several_serve_is_ambiguous(backend: Backend) {
     let server = backend.start().await;
     let ids = ["0199f3c2-0000-7000-8000-000000000001", "0199f3c2-0000-7000-8000-000000000002"];
-    let lines: String = ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"email\":\"both@example.com\"}}\n")).collect();
+    let lines: String =
+        ids.iter().map(|id| format!("{{\"id\":\"{id}\",\"email\":\"both@example.com\"}}\n")).collect::<Vec<_>>().concat();
     let (_, summary) = import(&server, "?source=crm", lines).await;
     assert_eq!(summary["created"], json!(2));
     let line = r#"{"name":"Who","email":"both@example.com"}"#;
