@@ -28,8 +28,8 @@ pub(crate) struct Disk {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    entity: Entity,
-    id: i64,
+    pub(crate) entity: Entity,
+    pub(crate) id: i64,
     name_key: Option<String>,
 }
 
@@ -62,7 +62,10 @@ impl Disk {
             plan.released.into_iter().for_each(|(email, _)| drop(self.emails.remove(&(tenant.clone(), email))));
             self.emails.extend(taken);
         }
-        for change in plan.changes {
+        // Lives are numbered in the order of their writes.
+        let mut changes = plan.changes;
+        changes.sort_by_key(|change| (change.birth.is_none(), change.birth));
+        for change in changes {
             self.write(tenant, change, bug);
         }
     }
@@ -77,7 +80,7 @@ impl Disk {
             let receipts = self.keys.iter_mut().filter(|((of, ..), kept)| of == tenant && kept.entity == change.key);
             receipts.filter(|_| !is(Bug::KeepsReceipts)).for_each(|(_, kept)| kept.receipt = None);
         }
-        let id = if change.begins_life && (old_id == 0 || !is(Bug::KeepsTheNumber)) {
+        let id = if change.birth.is_some() && (old_id == 0 || !is(Bug::KeepsTheNumber)) {
             self.last_id += 1;
             self.last_id
         } else {

@@ -1,5 +1,6 @@
 //! A store that is nothing but memory and the domain's plan, into which bugs can be planted.
 
+mod bulk;
 mod catalog;
 mod disk;
 
