@@ -80,13 +80,33 @@ impl NdjsonBody {
     }
 }
 
-/// Bytes that a client sent and took.
+/// What went over a connection, in both directions.
 #[derive(Clone, Default)]
-pub(crate) struct Moved(Rc<Cell<u64>>);
+pub(crate) struct Moved(Rc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    bytes: Cell<u64>,
+    answered: Cell<bool>,
+}
 
 impl Moved {
-    pub(crate) fn add(&self, bytes: usize) {
-        self.0.set(self.0.get().saturating_add(bytes as u64));
+    /// So much of the answer was handed over.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.0.answered.set(true);
+        self.add(bytes);
+    }
+
+    pub(crate) fn has_answered(&self) -> bool {
+        self.0.answered.get()
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.bytes.set(self.bytes().saturating_add(bytes as u64));
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.bytes.get()
     }
 }
 
@@ -102,7 +122,7 @@ struct Reader {
 impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
-            let (began, moved) = (Instant::now(), self.moved.0.get());
+            let (began, moved) = (Instant::now(), self.moved.bytes());
             let patience = self.pace.stall.min(self.pace.window.saturating_sub(self.window.0));
             let chunk = timeout(patience, self.payload.next()).await;
             if let Ok(Some(Ok(chunk))) = &chunk {
@@ -123,7 +143,7 @@ impl Reader {
 
     /// After so long a wait, before which so much had moved.
     fn check(&mut self, waited: Duration, moved: u64) -> Result<(), Problem> {
-        let now = self.moved.0.get();
+        let now = self.moved.bytes();
         if waited >= self.pace.stall && now == moved {
             return Err(too_slow());
         }

@@ -57,8 +57,9 @@ pub(crate) async fn import(
     let options = options(&request)?;
     once::refuse(&request)?;
     let moved = Moved::default();
-    let outcomes = app.import(&caller.tenant, options, body.bytes(moved.clone()), settings.batch_timeout);
-    let answer = Answer::begin(outcomes, operations, moved).await?;
+    let bytes = until_stopped(body.bytes(moved.clone()), operations, moved.clone());
+    let outcomes = app.import(&caller.tenant, options, bytes, settings.batch_timeout);
+    let answer = Answer::begin(outcomes, moved).await?;
     let mut head = HttpResponse::Ok();
     head.content_type(NDJSON).insert_header((header::CACHE_CONTROL, "no-store"));
     Ok(head.streaming(answer.chunks()))
@@ -80,12 +81,25 @@ fn options(request: &HttpRequest) -> Result<ImportOptions, Problem> {
     Ok(ImportOptions { source, reference_date })
 }
 
+/// A stop doesn't wait for the end of a long body; one that has had no answer yet is likely to be short.
+fn until_stopped<S: Stream<Item = Result<Bytes, Problem>>>(
+    bytes: S,
+    operations: Data<Operations>,
+    moved: Moved,
+) -> impl Stream<Item = S::Item> {
+    bytes.map(move |chunk| {
+        if moved.has_answered() && operations.is_draining() {
+            return Err(Problem::new(Code::Unavailable, "the service is stopping: send the lines that have no outcome again"));
+        }
+        chunk
+    })
+}
+
 type Outcomes = LocalBoxStream<'static, Result<Vec<LineOutcome>, ImportError<Problem>>>;
 
 /// The answer, changeset by changeset.
 struct Answer {
     outcomes: Outcomes,
-    operations: Data<Operations>,
     moved: Moved,
     /// The request's, for what is logged after its handler.
     span: Span,
@@ -95,32 +109,24 @@ struct Answer {
 
 impl Answer {
     /// Waits for the first outcomes, so that what fails before them is an ordinary problem.
-    async fn begin(mut outcomes: Outcomes, operations: Data<Operations>, moved: Moved) -> Result<Self, Problem> {
+    async fn begin(mut outcomes: Outcomes, moved: Moved) -> Result<Self, Problem> {
         let outcomes = match outcomes.next().await {
             None => stream::empty().boxed_local(),
             Some(Err(error)) => return Err(problem(error)),
             Some(first) => stream::once(async { first }).chain(outcomes).boxed_local(),
         };
-        Ok(Self { outcomes, operations, moved, span: Span::current(), tally: Tally::default(), ended: false })
+        Ok(Self { outcomes, moved, span: Span::current(), tally: Tally::default(), ended: false })
     }
 
     fn chunks(self) -> impl Stream<Item = Result<Bytes, Infallible>> + 'static {
         stream::unfold(Some(self), async |answer| {
             let mut answer = answer?;
-            match answer.next().await {
+            match answer.outcomes.next().await {
                 Some(Ok(outcomes)) => Some((Ok(answer.write(&outcomes)), Some(answer))),
-                Some(Err(problem)) => Some((Ok(answer.end(Some(&problem))), None)),
+                Some(Err(error)) => Some((Ok(answer.end(Some(&problem(error)))), None)),
                 None => Some((Ok(answer.end(None)), None)),
             }
         })
-    }
-
-    async fn next(&mut self) -> Option<Result<Vec<LineOutcome>, Problem>> {
-        let begun = self.tally.lines() > 0;
-        if begun && self.operations.is_draining() {
-            return Some(Err(Problem::new(Code::Unavailable, "the service is stopping; send what has no outcome again")));
-        }
-        Some(self.outcomes.next().await?.map_err(problem))
     }
 
     fn write(&mut self, outcomes: &[LineOutcome]) -> Bytes {
@@ -129,7 +135,7 @@ impl Answer {
             self.tally.count(&outcome.result);
             outcome.write_json(&mut lines);
         }
-        self.moved.add(lines.len());
+        self.moved.sent(lines.len());
         lines.into()
     }
 
@@ -144,12 +150,14 @@ impl Answer {
             "complete": complete,
         });
         let _entered = self.span.clone().entered();
+        let code = problem.map_or("", |problem| problem.code().text());
         if let Some(problem) = problem {
             summary["error"] = Value::Object(problem.error());
-            let (code, cause) = (problem.code().text(), problem.cause().unwrap_or_default());
-            tracing::warn!(code, cause, "an import ended early");
+            if problem.code().status().is_server_error() {
+                tracing::warn!(code, cause = problem.cause().unwrap_or_default(), "an import ended early");
+            }
         }
-        tracing::info!(lines, created, updated, unchanged, refused, complete, "import");
+        tracing::info!(lines, created, updated, unchanged, refused, complete, code, "import");
         format!("{}\n", json!({"summary": summary})).into()
     }
 }
