@@ -4,6 +4,7 @@
 //! on no crate of the service: it knows its address and its tables. Files it makes lie in `target/bench`.
 
 mod bare;
+mod bulk;
 mod cases;
 mod check;
 mod database;
@@ -87,7 +88,13 @@ fn run(wanted: &[String], smoke: bool) -> Result<()> {
         eprintln!("{}: {}", case.name, case.what);
         let before = Usage::now(postmaster)?;
         match (case.run)(&bench) {
-            Ok(rows) => report.add(case.name, rows, Usage::now(postmaster)?.by_others_since(&before)),
+            Ok(rows) => {
+                report.add(case.name, rows, Usage::now(postmaster)?.by_others_since(&before));
+                // After each, so that a run that is broken off isn't lost.
+                if !smoke {
+                    report.write()?;
+                }
+            }
             Err(error) => {
                 eprintln!("{}: FAILED: {error:#}", case.name);
                 failed.push(case.name);
@@ -95,9 +102,6 @@ fn run(wanted: &[String], smoke: bool) -> Result<()> {
         }
     }
     print(&report.table());
-    if !smoke {
-        report.write()?;
-    }
     if !failed.is_empty() {
         bail!("these cases could not be measured: {}", failed.join(", "));
     }

@@ -22,12 +22,11 @@ pub(crate) struct Row {
     against: String,
     /// Of both sides.
     unit: String,
-    ours: Option<Figure>,
+    ours: Figure,
     theirs: Option<Figure>,
-    /// What the target is about; without it the case could not be measured.
-    result: Option<Figure>,
+    /// What the target is about.
+    result: Figure,
     target: Target,
-    note: Option<String>,
 }
 
 /// The rows of one case, with what they were measured under.
@@ -76,20 +75,7 @@ impl Row {
     pub(crate) fn absolute(what: &str, unit: &str, values: &[f64], target: Target) -> Self {
         let figure = Figure::of(values.iter().copied());
         let (what, unit) = (what.to_owned(), unit.to_owned());
-        Self { what, against: "–".into(), unit, ours: Some(figure), theirs: None, result: Some(figure), target, note: None }
-    }
-
-    /// What could not be measured, and why.
-    pub(crate) fn missing(what: &str, against: &str, target: Target, why: &str) -> Self {
-        let (what, against, unit) = (what.to_owned(), against.to_owned(), String::new());
-        Self { what, against, unit, ours: None, theirs: None, result: None, target, note: Some(why.to_owned()) }
-    }
-
-    /// What is known of the other side.
-    pub(crate) fn with_theirs(mut self, unit: &str, values: &[f64]) -> Self {
-        unit.clone_into(&mut self.unit);
-        self.theirs = Some(Figure::of(values.iter().copied()));
-        self
+        Self { what, against: "–".into(), unit, ours: figure, theirs: None, result: figure, target }
     }
 
     fn of(
@@ -105,42 +91,33 @@ impl Row {
             what: what.into(),
             against: against.to_owned(),
             unit: unit.to_owned(),
-            ours: Some(Figure::of(ours.iter().copied())),
+            ours: Figure::of(ours.iter().copied()),
             theirs: Some(Figure::of(theirs.iter().copied())),
-            result: Some(result),
+            result,
             target,
-            note: None,
         }
     }
 
     fn verdict(&self) -> &str {
-        let met = self.result.map(|result| match self.target {
-            Target::AtLeast(least) => result.median >= least,
-            Target::AtMost(most) => result.median <= most,
-        });
-        match (met, &self.note) {
-            (Some(true), _) => "yes",
-            (Some(false), _) => "**no**",
-            (None, note) => note.as_deref().unwrap_or("not measured"),
-        }
+        let met = match self.target {
+            Target::AtLeast(least) => self.result.median >= least,
+            Target::AtMost(most) => self.result.median <= most,
+        };
+        if met { "yes" } else { "**no**" }
     }
 
     fn line(&self, remark: &str) -> String {
-        let own_unit = self.theirs.is_none();
-        let side = |figure: Option<Figure>| figure.map_or_else(|| "–".into(), |figure| amount(figure.median, &self.unit));
-        let result = self.result.map_or_else(
-            || "–".into(),
-            |result| {
-                let show = |value: f64| if own_unit { format!("{value:.0}") } else { format!("{value:.2}") };
-                let unit = if own_unit { format!(" {}", self.unit) } else { String::new() };
-                format!("{}{unit} ({}–{})", show(result.median), show(result.lowest), show(result.highest))
-            },
-        );
+        let Figure { median, lowest, highest } = self.result;
+        let (theirs, result) = match self.theirs {
+            Some(theirs) => (amount(theirs.median, &self.unit), format!("{median:.2} ({lowest:.2}–{highest:.2})")),
+            None => ("–".into(), format!("{median:.0} {} ({lowest:.0}–{highest:.0})", self.unit)),
+        };
         let target = match self.target {
             Target::AtLeast(least) => format!("≥ {least}"),
             Target::AtMost(most) => format!("≤ {most}"),
         };
-        let (what, against, ours, theirs, met) = (&self.what, &self.against, side(self.ours), side(self.theirs), self.verdict());
+        let (what, against, met) = (&self.what, &self.against, self.verdict());
+        let ours = amount(self.ours.median, &self.unit);
         format!("| {what} | {against} | {ours} | {theirs} | {result} | {target} | {met}{remark} |")
     }
 }

@@ -14,7 +14,7 @@ use super::rows::{Document, Rows};
 use crate::sample;
 
 /// Profiles between two commits.
-const CHUNK: u64 = 50_000;
+const CHUNK: u64 = 100_000;
 
 const STAGING: &str = "CREATE TEMPORARY TABLE IF NOT EXISTS staging (
     reference text, at timestamptz, name_key text, email_key text, properties jsonb, provenance jsonb, changes jsonb, keys bigint[],
@@ -25,7 +25,7 @@ FROM STDIN (FORMAT binary)";
 /// Numbers are drawn for a whole chunk, and the rows then go in in their order.
 const RESERVE: &str =
     "SELECT setval('entity_ids', nextval('entity_ids') + $1 - 1, true) - $1 + 1 AS first FROM (SELECT 1) AS one";
-const INSERTS: &str = "
+const INSERTS: &str = "SET LOCAL work_mem = '256MB';
 INSERT INTO entities (tenant, type, reference, id, version, created_at, updated_at, rules_revision, name_key, properties, provenance)
 SELECT 'default', 'profile', reference, id, 1, at, at, 0, name_key, properties, provenance FROM staging ORDER BY reference;
 INSERT INTO profile_emails (tenant, email_key, reference) SELECT 'default', email_key, reference FROM staging ORDER BY email_key;
