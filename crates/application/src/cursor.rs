@@ -125,6 +125,20 @@ mod tests {
     }
 
     #[test]
+    fn a_cursor_opens_for_no_other_prefix() {
+        let keyring = Keyring::configured(["secret"]);
+        let prefixed = |prefix: Option<&str>| ListQuery { name_prefix: prefix.map(Into::into), ..query(Order::Name, vec![]) };
+        let position = Position { id: 42, name_key: Some("adam".into()) };
+        for made_for in [Some("ad"), Some("a"), None] {
+            let sealed = seal(&keyring, &tenant("a"), &prefixed(made_for), &position).expect("a cursor");
+            for used_for in [Some("ad"), Some("a"), None] {
+                let opened = open(&keyring, &tenant("a"), &prefixed(used_for), &sealed);
+                assert_eq!(opened.is_some(), made_for == used_for, "made for {made_for:?}, used for {used_for:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_cursor_that_was_altered_anywhere_does_not_open() {
         let keyring = Keyring::configured(["secret"]);
         let query = query(Order::Name, vec![]);

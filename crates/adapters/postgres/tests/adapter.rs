@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use profile_domain::{Expect, Intent, Policy, search::ListQuery};
+use profile_domain::{Changeset, Expect, Idempotency, Intent, Policy, search::ListQuery};
 use profile_ports::{CommitError, Deadline, Entities as _, Secrets as _, Store as _, StoreError};
 use profile_postgres::{PostgresStore, Settings};
 use tokio::task::JoinSet;
@@ -256,6 +256,216 @@ fn commit_runs_on_the_runtime_given() {
     assert_eq!(*seen.lock().unwrap(), ["store", "store"]);
     runtime.block_on(async { store.close().await });
     drop(database);
+}
+
+/// their keys: while the first of them can't be had, none of the others is held. So commits that cross can't wait for each other.
+#[tokio::test(flavor = "multi_thread")]
+async fn locks_are_taken_in_the_order_of_keys() {
+    const ROWS: u128 = 20;
+    for (table, key) in [("entities", "reference"), ("profile_emails", "email_key")] {
+        let database = Database::create().await;
+        let store = database.store(Policy::default()).await;
+        let look = database.look().await;
+        let together = |numbers: &mut dyn Iterator<Item = u128>, expect: &Expect, shift: u128| {
+            let mut all = replace(&profile(1), expect.clone(), "Ada");
+            all.writes.clear();
+            for number in numbers {
+                let mut one = replace(&profile(number), expect.clone(), "Ada").writes.remove(0);
+                let Intent::Replace(document) = &mut one.intent else { panic!("a replacement") };
+                let of = profile((number - 1 + shift) % ROWS + 1).reference;
+                if shift > 0 {
+                    document.insert("email".to_owned(), format!("{of}@example.com").into());
+                }
+                all.writes.push(one);
+            }
+            all
+        };
+        // Stored backwards and among others, and joined by scanning them, so that no plan keeps the order by chance.
+        for number in (1..=ROWS).rev() {
+            store.commit(&tenant(), replace(&profile(number), Expect::Fresh, "Ada"), deadline()).await.unwrap();
+        }
+        store.commit(&tenant(), together(&mut (1_000..2_000), &Expect::Fresh, 0), deadline()).await.unwrap();
+        look.batch_execute("ANALYZE").await.unwrap();
+        for setting in ["enable_nestloop", "enable_mergejoin", "enable_indexscan", "enable_bitmapscan"] {
+            let name = database.settings().database;
+            look.batch_execute(&format!("ALTER DATABASE {name} SET {setting} = off")).await.unwrap();
+        }
+        store.close().await;
+        let store = open(&database.settings(), Policy::default());
+
+        let holder = database.look().await;
+        let first = format!("BEGIN; SELECT FROM {table} WHERE {key} = (SELECT min({key}) FROM {table}) FOR UPDATE");
+        holder.batch_execute(&first).await.unwrap();
+        let waiting = tokio::spawn({
+            // Everybody's address moves to the next.
+            let (store, crossing) = (Arc::clone(&store), together(&mut (1..=ROWS), &Expect::Present, 1));
+            async move { store.commit(&tenant(), crossing, deadline()).await }
+        });
+        until(async || {
+            let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+            look.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == 1
+        })
+        .await;
+        let free = look.query(&format!("SELECT {key} FROM {table} FOR UPDATE SKIP LOCKED"), &[]).await.unwrap();
+        assert_eq!(free.len() as u128, ROWS + 1_000 - 1, "rows of {table} were locked before the first");
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        waiting.await.unwrap().unwrap();
+    }
+}
+
+/// A commit that the server gives up so that another can go on is run again, whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_sacrificed_is_run_again() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    let look = database.look().await;
+    look.batch_execute(
+        "CREATE SEQUENCE tries;
+         CREATE FUNCTION sacrifice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             -- A sequence is not rolled back. The first and the third try end as in a deadlock.
+             IF nextval('tries') IN (1, 3) THEN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER sacrifice BEFORE INSERT ON feed FOR EACH ROW EXECUTE FUNCTION sacrifice()",
+    )
+    .await
+    .unwrap();
+    for (expect, name) in [(Expect::Fresh, "one statement"), (Expect::Present, "a transaction")] {
+        store.commit(&tenant(), replace(&profile(1), expect, name), deadline()).await.unwrap();
+        assert_eq!(store.view(&tenant(), &profile(1), deadline()).await.unwrap().unwrap().properties["name"], name);
+    }
+    let tries = look.query_one("SELECT last_value FROM tries", &[]).await.unwrap();
+    assert_eq!(tries.get::<_, i64>(0), 4);
+}
+
+/// ended: it is driven on the runtime given.
+#[test]
+fn connections_live_on_the_runtime_given() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (database, store) = runtime.block_on(async {
+        let database = Database::create().await;
+        drop(database.store(Policy::default()).await);
+        let store = open(&Settings { pool_size: 1, ..database.settings() }, Policy::default());
+        (database, store)
+    });
+    let caller = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let read = |caller: &tokio::runtime::Runtime| {
+        caller.block_on(store.view(&tenant(), &profile(1), Deadline::within(Duration::from_secs(10)))).unwrap();
+    };
+    let first = caller();
+    read(&first);
+    // Nobody polls what lives on the first one now.
+    read(&caller());
+    drop(first);
+    read(&caller());
+    runtime.block_on(async {
+        let sql =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'profile-service'
+            AND backend_start > (SELECT min(backend_start) FROM pg_stat_activity WHERE datname = current_database()
+                AND application_name = 'profile-service')";
+        let later = database.look().await.query_one(sql, &[]).await.unwrap();
+        assert_eq!(later.get::<_, i64>(0), 0, "one connection served all");
+        store.close().await;
+    });
+    drop(database);
+}
+
+/// told to end it, too, and its connection is handed to nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_abandoned_read_is_cancelled_and_its_connection_not_used_again() {
+    let database = Database::create().await;
+    drop(database.store(Policy::default()).await);
+    let store = open(&Settings { pool_size: 1, ..database.settings() }, Policy::default());
+    let view = async |within| store.view(&tenant(), &profile(1), Deadline::within(Duration::from_millis(within))).await;
+    let look = database.look().await;
+    let connections = async |condition: &str| {
+        let sql = format!(
+            "SELECT pid FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'profile-service' AND {condition}"
+        );
+        look.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect::<Vec<i32>>()
+    };
+    // The pool of the store that migrated may still be closing.
+    until(async || connections("true").await.is_empty()).await;
+    view(30_000).await.unwrap();
+    let first = connections("true").await;
+    assert_eq!(first.len(), 1);
+
+    let holder = database.look().await;
+    holder.batch_execute("BEGIN; LOCK TABLE entities IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let error = view(300).await.unwrap_err();
+    assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+    until(async || connections("wait_event_type = 'Lock'").await.is_empty()).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+
+    view(30_000).await.unwrap();
+    until(async || !connections("true").await.contains(&first[0])).await;
+}
+
+/// nothing was written.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_cut_off_is_unknown_once_it_may_have_been_committed() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    store.commit(&tenant(), replace(&profile(1), Expect::Fresh, "Ada"), deadline()).await.unwrap();
+    let (holder, look) = (database.look().await, database.look().await);
+    // Feed rows are written last, with the COMMIT behind them.
+    look.batch_execute(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_advisory_xact_lock(1);
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER wait BEFORE INSERT ON feed FOR EACH ROW EXECUTE FUNCTION wait()",
+    )
+    .await
+    .unwrap();
+    let writing = "SELECT pg_advisory_xact_lock(1)";
+    let locking = "SELECT FROM entities FOR UPDATE";
+    for (held, number, expect, in_doubt) in
+        [(writing, 2, Expect::Fresh, true), (writing, 1, Expect::Present, true), (locking, 1, Expect::Present, false)]
+    {
+        holder.batch_execute(&format!("BEGIN; {held}")).await.unwrap();
+        let cut_off = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { store.commit(&tenant(), replace(&profile(number), expect, "Grace"), deadline()).await }
+        });
+        until(async || {
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name = 'profile-service' AND wait_event_type = 'Lock'";
+            !look.query(sql, &[]).await.unwrap().is_empty()
+        })
+        .await;
+        let error = cut_off.await.unwrap().unwrap_err();
+        let unknown = matches!(error, CommitError::Store(StoreError::OutcomeUnknown(_)));
+        let unavailable = matches!(error, CommitError::Store(StoreError::Unavailable(_)));
+        assert_eq!((unknown, unavailable), (in_doubt, !in_doubt), "{held}: {error:?}");
+        holder.batch_execute("ROLLBACK").await.unwrap();
+    }
+    assert_eq!(store.view(&tenant(), &profile(1), deadline()).await.unwrap().unwrap().properties["name"], "Ada");
+
+    // The same where it is the deadline that cuts it off.
+    holder.batch_execute(&format!("BEGIN; {writing}")).await.unwrap();
+    let soon = Deadline::within(Duration::from_millis(300));
+    let error = store.commit(&tenant(), replace(&profile(3), Expect::Fresh, "Grace"), soon).await.unwrap_err();
+    assert!(matches!(error, CommitError::Store(StoreError::OutcomeUnknown(_))), "{error:?}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+}
+
+/// it isn't there yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_claimed_and_not_committed_is_in_progress() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    let idempotency = Idempotency { route: "POST /x", key: "k".to_owned(), fingerprint: [1; 32] };
+    let keyed = || Changeset { idempotency: Some(idempotency.clone()), ..replace(&profile(1), Expect::Fresh, "Ada") };
+    let holder = database.look().await;
+    let claim = "BEGIN; INSERT INTO idempotency_keys (tenant, route, key, fingerprint, type, reference, created_at)
+        VALUES ('default', 'POST /x', 'k', '', '', '', now())";
+    holder.batch_execute(claim).await.unwrap();
+    let error = store.commit(&tenant(), keyed(), Deadline::within(Duration::from_secs(2))).await.unwrap_err();
+    assert!(matches!(error, CommitError::InProgress), "{error:?}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    store.commit(&tenant(), keyed(), deadline()).await.unwrap();
 }
 
 /// Records on which threads the store says that it commits.

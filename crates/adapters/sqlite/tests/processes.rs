@@ -253,6 +253,37 @@ async fn ten_open_an_empty_folder_at_once() {
     assert_eq!(ids, (1..=10).collect::<Vec<_>>());
 }
 
+/// Who migrates waits for another process that does: it looks at the schema only once that one is done.
+#[test]
+fn migrations_wait_for_each_other() {
+    let (_folder, path) = database();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut lock = path.as_os_str().to_owned();
+    lock.push(".migrate.lock");
+    let other = std::fs::File::create(&lock).unwrap();
+    other.lock().unwrap();
+    let inode = std::os::unix::fs::MetadataExt::ino(&other.metadata().unwrap());
+    let migrating = std::thread::spawn({
+        let path = path.clone();
+        move || profile_sqlite::migrate(&Settings::at(&path))
+    });
+    // The kernel lists who waits for a lock, with an arrow.
+    let waits = || {
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        locks.lines().any(|line| line.contains("-> FLOCK") && line.contains(&format!(":{inode} ")))
+    };
+    let began = std::time::Instant::now();
+    while !waits() {
+        assert!(!migrating.is_finished(), "it did not wait");
+        assert!(began.elapsed() < Duration::from_secs(20), "it neither waits nor ends");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!path.exists(), "it has touched the database");
+    drop(other);
+    migrating.join().unwrap().unwrap();
+    assert!(path.exists());
+}
+
 #[tokio::test]
 async fn metrics_name_the_statements() {
     let (_folder, path) = database();

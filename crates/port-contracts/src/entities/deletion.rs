@@ -49,9 +49,10 @@ pub async fn versions_never_repeat<F: Fixture>() {
     assert_eq!(versions, (1..=last).collect::<Vec<_>>(), "each version once, in order");
 }
 
-/// A tombstone is absent from view, list and search, and to expectations; it keeps its version and date, nothing else.
+/// A tombstone is absent from view, list and search, and to expectations; it keeps its version and date, nothing else: no search
+/// row, no address.
 pub async fn deleted_is_absent<F: Fixture>() {
-    let (_fixture, client) = start::<F>().await;
+    let (fixture, client) = start::<F>().await;
     let key = profile(1);
     client.commit(0, [create(&key, json!({"name": "Ada", "email": "ada@example.com", "plan": "pro"}))]).await;
     client.commit(1, [merge(&key, [fact("plan", "crm", -5, "free")])]).await;
@@ -65,6 +66,10 @@ pub async fn deleted_is_absent<F: Fixture>() {
     assert_eq!(client.list(&where_all(&[Filter::attribute("plan", "pro")])).await, []);
     let tombstone = client.entity(&key).await.expect("a tombstone");
     assert_eq!((tombstone.version, tombstone.floor, tombstone.living), (version(3), Some(at(5)), None));
+    let dump = fixture.dump().await;
+    for table in ["entity_values", "profile_emails"] {
+        assert_eq!(dump[table], Vec::<String>::new(), "{table} has rows of the deleted");
+    }
     for write in [
         delete(&key),
         put(&key, json!({"name": "Ada", "email": "ada@example.com"})),

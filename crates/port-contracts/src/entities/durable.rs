@@ -84,7 +84,8 @@ pub async fn tenants_are_apart<F: Fixture>() {
     let b = a.as_tenant("b");
     let key = profile(1);
     let ada = json!({"name": "Ada", "email": "ada@example.com", "plan": "pro"});
-    a.receipt(once("k", 1, changeset(0, [create(&key, ada)]))).await;
+    let keyed = once("k", 1, changeset(0, [create(&key, ada)]));
+    a.receipt(keyed.clone()).await;
     a.commit(1, [create(&profile(2), json!({"name": "Bea", "email": "bea@example.com"}))]).await;
     a.commit(2, [delete(&profile(2))]).await;
 
@@ -105,6 +106,7 @@ pub async fn tenants_are_apart<F: Fixture>() {
     assert_eq!(b.commit(5, [merge(&profile(2), [fact("n", "crm", 0, 1)])]).await, [ItemOutcome::Created(version(1))]);
     assert_eq!(b.commit(6, [delete(&key)]).await, [ItemOutcome::Deleted(version(2))]);
 
+    assert_eq!(a.receipt(keyed).await.replay, Replay::Yes, "b's delete made a's receipt forgotten");
     assert_eq!(a.served(&key).await, json!({"name": "Ada", "email": "ada@example.com", "plan": "pro"}));
     assert_eq!(a.keys(&search).await, std::slice::from_ref(&key));
     assert_eq!(b.list(&search).await, []);

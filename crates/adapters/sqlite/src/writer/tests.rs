@@ -144,6 +144,17 @@ async fn the_outcome_of_work_that_runs_over_its_deadline_is_unknown() {
     assert_eq!(bench.rows(), 1, "it was finished");
 }
 
+/// A COMMIT returns once the log is on the disk: what is acknowledged survives a loss of power.
+#[test]
+fn the_writers_connection_syncs_every_commit() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = crate::Settings::at(folder.path().join("store.db"));
+    let connection = crate::migrate::connect(&settings, crate::migrate::Access::Write).unwrap();
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0)).unwrap();
+    assert_eq!(pragma("synchronous"), rusqlite::types::Value::Integer(2), "FULL");
+    assert_eq!(pragma("journal_mode"), rusqlite::types::Value::Text("wal".to_owned()));
+}
+
 #[tokio::test]
 async fn work_runs_on_the_writers_thread() {
     let bench = Bench::new(1_000);
