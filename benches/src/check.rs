@@ -13,7 +13,7 @@ use crate::{
 /// All that is kept of one profile but ids and times, as one JSON value.
 const POSTGRES: &str = "SELECT jsonb_build_object('properties', e.properties, 'name', e.name_key, 'version', e.version,
     'revision', e.rules_revision, 'superseded', e.superseded, 'deleted', e.deleted_at,
-    'source', e.provenance -> 0 -> 0, 'fields', e.provenance -> 0 -> 2, 'groups', jsonb_array_length(e.provenance),
+    'source', e.provenance -> 0 -> 0, 'fields', e.provenance -> 0 -> 2, 'groups', json_array_length(e.provenance),
     'keys', (SELECT jsonb_agg(v.key ORDER BY v.key) FROM entity_values AS v WHERE v.tenant = e.tenant AND v.entity = e.id),
     'emails', (SELECT jsonb_agg(p.email_key) FROM profile_emails AS p WHERE p.tenant = e.tenant AND p.reference = e.reference),
     'feed', (SELECT jsonb_agg(jsonb_build_array(f.type, f.reference = e.reference, f.kind, f.version, f.changes))

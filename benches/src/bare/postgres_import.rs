@@ -17,7 +17,7 @@ use crate::sample;
 const CHUNK: u64 = 100_000;
 
 const STAGING: &str = "CREATE TEMPORARY TABLE IF NOT EXISTS staging (
-    reference text, at timestamptz, name_key text, email_key text, properties jsonb, provenance jsonb, changes jsonb, keys bigint[],
+    reference text, at timestamptz, name_key text, email_key text, properties json, provenance json, changes json, keys bigint[],
     place bigint, id bigint
 ) ON COMMIT DELETE ROWS";
 const COPY: &str = "COPY staging (reference, at, name_key, email_key, properties, provenance, changes, keys, place, id)
@@ -70,7 +70,7 @@ pub(crate) async fn import(client: &mut Client, count: u64, ready: bool) -> Resu
 /// The table of the program that keeps nothing but the profile.
 pub(crate) async fn create_plain(client: &Client) -> Result<()> {
     let create = "CREATE TABLE bench_plain (id uuid PRIMARY KEY, version bigint NOT NULL, created_at timestamptz NOT NULL,
-        updated_at timestamptz NOT NULL, profile jsonb NOT NULL)";
+        updated_at timestamptz NOT NULL, profile json NOT NULL)";
     Ok(client.batch_execute(create).await?)
 }
 
@@ -86,9 +86,9 @@ async fn stage(transaction: &tokio_postgres::Transaction<'_>, profiles: &[(Docum
         Type::TIMESTAMPTZ,
         Type::TEXT,
         Type::TEXT,
-        Type::JSONB,
-        Type::JSONB,
-        Type::JSONB,
+        Type::JSON,
+        Type::JSON,
+        Type::JSON,
         Type::INT8_ARRAY,
         Type::INT8,
         Type::INT8,

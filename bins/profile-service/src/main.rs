@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod environment;
 mod healthcheck;
+mod log_lines;
 mod serve;
 mod startup;
 mod store;
@@ -37,7 +38,9 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
+    let outcome = run(cli);
+    telemetry::flush();
+    match outcome {
         Ok(code) => code,
         Err(error) => {
             // One line, whatever lies beneath it says.
@@ -56,7 +59,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let done = match cli.command.unwrap_or_else(|| Command::Serve(cli::Serve::default())) {
         Command::Serve(options) => {
             let config = load()?;
-            telemetry::start(&config.logging);
+            telemetry::start(&config.logging)?;
             on_main_runtime(serve::run(config, &options, Content::Stored))
         }
         Command::Demo(options) => {
@@ -65,7 +68,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let data_dir = options.data_dir.unwrap_or_else(|| temporary.path().to_owned());
             config.database = Database::Sqlite(Sqlite { data_dir });
             // What is printed is for a person, who wants to see the calls and not the log.
-            telemetry::start(&Logging { level: tracing_subscriber::filter::LevelFilter::WARN, ..config.logging });
+            telemetry::start(&Logging { level: tracing_subscriber::filter::LevelFilter::WARN, ..config.logging })?;
             on_main_runtime(serve::run(config, &options.serve, Content::Demo(options.profiles)))
         }
         Command::Migrate => {

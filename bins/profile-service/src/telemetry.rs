@@ -1,6 +1,6 @@
 //! Logs: one line each to standard output, as JSON or for a terminal.
 
-use std::{io::IsTerminal, panic::PanicHookInfo};
+use std::{io::IsTerminal, panic::PanicHookInfo, sync::OnceLock, time::Duration};
 
 use tracing_subscriber::{
     Layer,
@@ -9,18 +9,41 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::config::{Format, Logging};
+use crate::{
+    config::{Format, Logging},
+    log_lines::LogLines,
+};
 
-/// Sends logs and panics to standard output from here on.
-pub(crate) fn start(logging: &Logging) {
+/// How long a panic, and the end of the process, wait for the log.
+const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
+/// Standard output is one, and so is what is on its way there.
+static LINES: OnceLock<LogLines> = OnceLock::new();
+
+/// Sends logs and panics to standard output from here on. Fails where there can be no thread.
+pub(crate) fn start(logging: &Logging) -> std::io::Result<()> {
+    let writer = {
+        let lines = LogLines::start(std::io::stdout())?;
+        LINES.get_or_init(|| lines).clone()
+    };
     // Libraries never say more than warnings: at `debug`, drivers log the parameters of statements, which are people's data.
     let filter = Targets::new().with_target("profile_", logging.level).with_default(logging.level.min(LevelFilter::WARN));
     let lines = match logging.format {
-        Format::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).boxed(),
-        Format::Text => tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()).boxed(),
+        Format::Json => {
+            tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed()
+        }
+        Format::Text => tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()).with_writer(writer).boxed(),
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+/// Waits for the lines that are on their way: before the process ends.
+pub(crate) fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(FLUSH_WITHIN);
+    }
 }
 
 /// One line per panic. Its message is logged only where it is a literal: one that was formatted may hold a value, and with it a
@@ -30,4 +53,5 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     let thread = std::thread::current();
     tracing::error!(panic.message = message, panic.place = place, thread = thread.name(), "panicked");
+    flush();
 }

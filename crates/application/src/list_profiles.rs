@@ -1,6 +1,5 @@
 //! `GET /api/v1/profiles`: pages of profiles, by filter and order.
 
-use bytes::Bytes;
 use profile_domain::{
     EntityType, EntityView, TenantId, profile,
     search::{Filter, ListQuery, MAX_FILTERS, Order, Position, SearchFields},
@@ -9,7 +8,7 @@ use profile_domain::{
 use profile_ports::{Deadline, StoreError};
 use thiserror::Error;
 
-use crate::{App, ProfileBody, cursor};
+use crate::{App, cursor, profile_body};
 
 /// Profiles on one page, at most.
 pub const MAX_LIMIT: usize = 200;
@@ -64,8 +63,8 @@ pub enum ListError {
 /// One page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Each profile as JSON.
-    pub items: Vec<Bytes>,
+    /// The profiles as JSON, with commas in between.
+    pub items: Vec<u8>,
     /// What to ask for next; `None` on the last page.
     pub next_cursor: Option<String>,
 }
@@ -95,12 +94,12 @@ impl App {
             Some(last) if more => cursor::seal(&self.keyring, tenant, &query, &position(&query, last)),
             _ => None,
         };
-        Ok(Page { items: views.iter().map(|view| ProfileBody::of_view(view).json).collect(), next_cursor })
+        Ok(Page { items: profile_body::listed(&views)?, next_cursor })
     }
 }
 
 fn position(query: &ListQuery, view: &EntityView) -> Position {
-    let name = || view.properties.get("name").and_then(|name| name.as_str()).map(fold).unwrap_or_default();
+    let name = || view.properties.get("name").and_then(|name| name.as_str().map(fold)).unwrap_or_default();
     Position { id: view.id, name_key: (query.order == Order::Name).then(name) }
 }
 

@@ -1,12 +1,17 @@
 //! The one serialised form of a profile: full, unmasked, without `source`.
 
+use std::io::Write;
+
 use bytes::Bytes;
-use profile_domain::{EntityView, Living, Moment, Reference, Version, profile};
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use profile_domain::{EntityView, Living, Moment, Reference, Version, profile, stored::Malformed};
+use profile_ports::StoreError;
 use serde_json::Value;
 
 /// Version of the form itself. Part of the `ETag`, so that a change of the form is a change of every representation.
 pub const SCHEMA: u32 = 1;
+
+/// What a profile has beside the texts of its values.
+const FRAME_BYTES: usize = 256;
 
 /// A profile as JSON, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +23,10 @@ pub struct ProfileBody {
 }
 
 impl ProfileBody {
-    pub(crate) fn of_view(view: &EntityView) -> Self {
-        let profile = Profile {
-            id: &view.key.reference,
-            version: view.version,
-            created_at: view.created_at,
-            updated_at: view.updated_at,
-            value: |field: &str| view.properties.get(field),
-            attributes: || view.properties.iter().map(|(field, value)| (field.as_str(), value)),
-            explain: None,
-        };
-        Self { version: view.version, json: json(&profile) }
+    pub(crate) fn of_view(view: &EntityView) -> Result<Self, StoreError> {
+        let mut json = Vec::with_capacity(view.properties.as_str().len() + FRAME_BYTES);
+        write_view(&mut json, view)?;
+        Ok(Self { version: view.version, json: json.into() })
     }
 
     pub(crate) fn of_living(reference: &Reference, version: Version, living: &Living) -> Self {
@@ -36,76 +34,78 @@ impl ProfileBody {
     }
 
     pub(crate) fn explained(reference: &Reference, version: Version, living: &Living, explain: Option<&Value>) -> Self {
-        let profile = Profile {
-            id: reference,
-            version,
-            created_at: living.created_at,
-            updated_at: living.updated_at,
-            value: |field: &str| living.value(field),
-            attributes: || living.served().map(|(field, value)| (field.as_str(), value)),
-            explain,
-        };
-        Self { version, json: json(&profile) }
+        let values: Vec<(&str, String)> = living.served().map(|(field, value)| (field.as_str(), value.to_string())).collect();
+        let members: Vec<(&str, &str)> = values.iter().map(|(field, value)| (*field, value.as_str())).collect();
+        let (created_at, updated_at) = (living.created_at, living.updated_at);
+        let mut json = Vec::with_capacity(1024);
+        write(&mut json, &Profile { id: reference, version, created_at, updated_at, members: &members, explain });
+        Self { version, json: json.into() }
     }
 }
 
-fn json(profile: &impl Serialize) -> Bytes {
-    // Maps with text keys and finite numbers only: there is nothing that could fail.
-    serde_json::to_vec(profile).unwrap_or_default().into()
+/// Profiles, one after the other, as elements of an array.
+pub(crate) fn listed(views: &[EntityView]) -> Result<Vec<u8>, StoreError> {
+    let size: usize = views.iter().map(|view| view.properties.as_str().len() + FRAME_BYTES).sum();
+    let mut json = Vec::with_capacity(size);
+    for (index, view) in views.iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        write_view(&mut json, view)?;
+    }
+    Ok(json)
 }
 
-struct Profile<'a, V, A> {
+/// Values go from text to text as they are.
+fn write_view(json: &mut Vec<u8>, view: &EntityView) -> Result<(), StoreError> {
+    let members = view.properties.members().map_err(|malformed: Malformed| StoreError::Corrupt(malformed.into()))?;
+    let EntityView { key, version, created_at, updated_at, .. } = view;
+    let (version, created_at, updated_at) = (*version, *created_at, *updated_at);
+    write(json, &Profile { id: &key.reference, version, created_at, updated_at, members: &members, explain: None });
+    Ok(())
+}
+
+/// The parts. A member is a field and the JSON text of its value.
+struct Profile<'a, F> {
     id: &'a Reference,
     version: Version,
     created_at: Moment,
     updated_at: Moment,
-    value: V,
-    attributes: A,
+    members: &'a [(F, &'a str)],
     explain: Option<&'a Value>,
 }
 
-impl<'a, V, A, I> Serialize for Profile<'a, V, A>
-where
-    V: Fn(&str) -> Option<&'a Value>,
-    A: Fn() -> I,
-    I: Iterator<Item = (&'a str, &'a Value)>,
-{
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("id", self.id.as_str())?;
-        for field in ["name", "email", "bio"] {
-            if let Some(value) = (self.value)(field).filter(|value| !value.is_null()) {
-                map.serialize_entry(field, value)?;
+fn write<F: AsRef<str>>(json: &mut Vec<u8>, profile: &Profile<'_, F>) {
+    json.extend_from_slice(b"{\"id\":");
+    quoted(json, profile.id.as_str());
+    for own in ["name", "email", "bio"] {
+        if let Some((_, value)) = profile.members.iter().find(|(field, _)| field.as_ref() == own) {
+            for part in [",\"", own, "\":", value] {
+                json.extend_from_slice(part.as_bytes());
             }
         }
-        map.serialize_entry("attributes", &Attributes(&self.attributes))?;
-        map.serialize_entry("images", &[(); 0])?;
-        map.serialize_entry("version", &self.version.get())?;
-        map.serialize_entry("created_at", &Text(self.created_at))?;
-        map.serialize_entry("updated_at", &Text(self.updated_at))?;
-        if let Some(explain) = self.explain {
-            map.serialize_entry("explain", explain)?;
-        }
-        map.end()
     }
+    json.extend_from_slice(b",\"attributes\":");
+    let mut before = b'{';
+    for (field, value) in profile.members.iter().filter(|(field, _)| !profile::is_own_field(field.as_ref())) {
+        json.push(before);
+        quoted(json, field.as_ref());
+        json.push(b':');
+        json.extend_from_slice(value.as_bytes());
+        before = b',';
+    }
+    json.extend_from_slice(if before == b'{' { b"{}" } else { b"}" });
+    let Profile { version, created_at, updated_at, .. } = profile;
+    // Writing to a Vec can't fail.
+    let _ = write!(json, r#","images":[],"version":{},"created_at":"{created_at}","updated_at":"{updated_at}""#, version.get());
+    if let Some(explain) = profile.explain {
+        let _ = write!(json, r#","explain":{explain}"#);
+    }
+    json.push(b'}');
 }
 
-struct Attributes<'f, A>(&'f A);
-
-impl<'a, A, I> Serialize for Attributes<'_, A>
-where
-    A: Fn() -> I,
-    I: Iterator<Item = (&'a str, &'a Value)>,
-{
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map((self.0)().filter(|(field, value)| !value.is_null() && !profile::is_own_field(field)))
-    }
-}
-
-struct Text<T>(T);
-
-impl<T: std::fmt::Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
+/// A JSON text.
+fn quoted(json: &mut Vec<u8>, text: &str) {
+    // Text and a Vec: there is nothing that could fail.
+    let _ = serde_json::to_writer(json, text);
 }

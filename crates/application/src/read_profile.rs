@@ -25,7 +25,7 @@ impl App {
     /// See [`ReadError`].
     pub async fn read_profile(&self, tenant: &TenantId, id: ProfileId, deadline: Deadline) -> Result<ProfileBody, ReadError> {
         let view = self.store.view(tenant, &EntityKey::profile(id), deadline).await?;
-        view.map(|view| ProfileBody::of_view(&view)).ok_or(ReadError::NotFound)
+        Ok(ProfileBody::of_view(&view.ok_or(ReadError::NotFound)?)?)
     }
 
     /// The profile with a member `explain`: per field the rule, the winner and the facts that lost.

@@ -11,6 +11,7 @@ use crate::{
     key::{EntityKey, FieldName, SourceName, Version},
     moment::Moment,
     profile,
+    properties::Properties,
     rules::Rules,
 };
 
@@ -54,8 +55,8 @@ pub struct EntityView {
     pub created_at: Moment,
     /// When the last real change was committed.
     pub updated_at: Moment,
-    /// Field → winning value. A `null` is served as absent.
-    pub properties: Map<String, Value>,
+    /// Field → winning value.
+    pub properties: Properties,
 }
 
 impl Living {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     json::canonical,
     key::{EntityKey, EntityType, FieldName},
     profile,
+    properties::Properties,
     text::EmailAddress,
 };
 
@@ -86,10 +87,15 @@ impl Filter {
 
     /// Whether served values really match.
     #[must_use]
-    pub fn matches(&self, entity_type: &EntityType, properties: &Map<String, Value>) -> bool {
-        properties.iter().any(|(field, value)| {
+    pub fn matches(&self, entity_type: &EntityType, properties: &Properties) -> bool {
+        // The path may be a field, or a field and a member.
+        let may_match = |field: &str| self.field.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        let members = properties.members().unwrap_or_default();
+        members.iter().filter(|(field, _)| may_match(field)).any(|(field, value)| {
             let mut found = false;
-            each_text(entity_type, field, value, &mut |path, text| found |= path == self.field && text == self.text);
+            // Malformed text is left to whoever serves it.
+            let value = serde_json::from_str(value).unwrap_or_default();
+            each_text(entity_type, field, &value, &mut |path, text| found |= path == self.field && text == self.text);
             found
         })
     }

@@ -157,7 +157,7 @@ pub(crate) fn where_all(filters: &[Filter]) -> ListQuery {
 
 /// Where the page after this one begins.
 pub(crate) fn after(last: &EntityView, order: Order) -> Position {
-    let name = last.properties.get("name").and_then(Value::as_str).map(profile_domain::text::fold);
+    let name = last.properties.get("name").and_then(|name| name.as_str().map(profile_domain::text::fold));
     Position { id: last.id, name_key: name.filter(|_| order == Order::Name && last.key.entity_type.is_profile()) }
 }
 
@@ -216,7 +216,7 @@ impl Client {
 
     /// The served values as one JSON object; null if the entity isn't living.
     pub(crate) async fn served(&self, key: &EntityKey) -> Value {
-        self.view(key).await.map_or(Value::Null, |view| Value::Object(view.properties))
+        self.view(key).await.map_or(Value::Null, |view| Value::Object(view.properties.to_map().expect("a map")))
     }
 
     pub(crate) async fn entity(&self, key: &EntityKey) -> Option<Entity> {

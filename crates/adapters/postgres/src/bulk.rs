@@ -9,7 +9,6 @@ use profile_domain::{
     text::{EmailAddress, EmailKey},
 };
 use profile_ports::{Bulk, Deadline, EmailOwners, EntityStream, StoreError};
-use serde_json::{Map, Value};
 use tokio_postgres::types::Type;
 
 use crate::{
@@ -123,8 +122,8 @@ impl PostgresStore {
             let of = sought.get_mut(place).ok_or_else(|| corrupt("a row of no e-mail"))?;
             seen[place] += 1;
             of.after = get(&row, "entity")?;
-            let served = get::<Option<&str>>(&row, "email")?.map_or(Value::Null, Value::from);
-            if of.filter.matches(&profile, &Map::from_iter([("email".to_owned(), served)])) {
+            let served = get::<Option<&str>>(&row, "email")?.and_then(EmailAddress::parse);
+            if served.is_some_and(|served| served.key() == of.email) {
                 let owners = owners.entry(of.email.clone()).or_default();
                 if owners.serving.len() < SERVING_LIMIT {
                     owners.serving.push(reference(&row)?);

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use profile_domain::{
-    Entity, EntityKey, EntityType, EntityView, Living, Moment, Reference, Version, json::normalise, stored::FactColumns,
+    Entity, EntityKey, EntityType, EntityView, Living, Moment, Properties, Reference, Version, stored::FactColumns,
 };
 use profile_ports::StoreError;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 use tokio_postgres::{
     Row,
     types::{FromSql, Json},
@@ -56,19 +56,14 @@ fn living(row: &Row) -> Result<Living, StoreError> {
 
 /// From a row of one of the list statements or of `view.sql`.
 pub(crate) fn view(row: &Row) -> Result<EntityView, StoreError> {
-    let Json(properties): Json<Map<String, Value>> = get(row, "properties")?;
+    let Json(properties): Json<&RawValue> = get(row, "properties")?;
     Ok(EntityView {
         key: key(row)?,
         id: get(row, "id")?,
         version: version(row)?,
         created_at: moment(row, "created_at")?,
         updated_at: moment(row, "updated_at")?,
-        // A null is served as absent. jsonb prints 1e300 as an integer of 301 digits, hence normal forms.
-        properties: properties
-            .into_iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(field, value)| (field, normalise(value)))
-            .collect(),
+        properties: Properties::from_stored(properties.get()),
     })
 }
 

@@ -34,13 +34,13 @@ pub(crate) static CREATE_FRESH: Statement = Statement::new(
         Type::TIMESTAMPTZ,
         Type::INT4,
         Type::TEXT,
-        Type::JSONB,
-        Type::JSONB,
-        Type::JSONB,
+        Type::JSON,
+        Type::JSON,
+        Type::JSON,
         Type::TEXT,
         Type::INT8_ARRAY,
         Type::TEXT,
-        Type::JSONB,
+        Type::JSON,
     ],
 );
 
@@ -68,9 +68,9 @@ const ENTITY_COLUMNS: &[Type] = &[
     Type::TIMESTAMPTZ_ARRAY,
     Type::INT4_ARRAY,
     Type::TEXT_ARRAY,
-    Type::JSONB_ARRAY,
-    Type::JSONB_ARRAY,
-    Type::JSONB_ARRAY,
+    Type::JSON_ARRAY,
+    Type::JSON_ARRAY,
+    Type::JSON_ARRAY,
 ];
 
 static INSERT_ENTITIES: Statement = Statement::new("entities_insert", include_str!("sql/insert_entities.sql"), ENTITY_COLUMNS);
@@ -121,7 +121,7 @@ static APPEND_FEED: Statement = Statement::new(
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
         Type::TEXT_ARRAY,
-        Type::JSONB_ARRAY,
+        Type::JSON_ARRAY,
         Type::TIMESTAMPTZ,
     ],
 );
@@ -129,7 +129,7 @@ static APPEND_FEED: Statement = Statement::new(
 static KEEP_RECEIPT: Statement = Statement::new(
     "idempotency_keep",
     "UPDATE idempotency_keys SET receipt = $4 WHERE tenant = $1 AND route = $2 AND key = $3",
-    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::JSONB],
+    &[Type::TEXT, Type::TEXT, Type::TEXT, Type::JSON],
 );
 
 /// Rows of `entities`, column by column.

@@ -113,7 +113,7 @@ async fn leaves_nothing_in_the_session() {
     let (tenant, key) = (tenant(), profile(1));
     store.commit(&tenant, replace(&key, Expect::Fresh, "Ada"), deadline()).await.unwrap();
     store.commit(&tenant, replace(&key, Expect::Present, "Grace"), deadline()).await.unwrap();
-    assert_eq!(store.view(&tenant, &key, deadline()).await.unwrap().unwrap().properties["name"], "Grace");
+    assert_eq!(store.view(&tenant, &key, deadline()).await.unwrap().unwrap().properties.get("name").unwrap(), "Grace");
     let query = ListQuery {
         entity_type: key.entity_type.clone(),
         filters: vec![profile_domain::search::Filter::attribute("plan", "pro")],
@@ -332,7 +332,7 @@ async fn a_commit_that_was_sacrificed_is_run_again() {
     .unwrap();
     for (expect, name) in [(Expect::Fresh, "one statement"), (Expect::Present, "a transaction")] {
         store.commit(&tenant(), replace(&profile(1), expect, name), deadline()).await.unwrap();
-        assert_eq!(store.view(&tenant(), &profile(1), deadline()).await.unwrap().unwrap().properties["name"], name);
+        assert_eq!(store.view(&tenant(), &profile(1), deadline()).await.unwrap().unwrap().properties.get("name").unwrap(), name);
     }
     let tries = look.query_one("SELECT last_value FROM tries", &[]).await.unwrap();
     assert_eq!(tries.get::<_, i64>(0), 4);
@@ -441,7 +441,7 @@ async fn a_commit_that_is_cut_off_is_unknown_once_it_may_have_been_committed() {
         assert_eq!((unknown, unavailable), (in_doubt, !in_doubt), "{held}: {error:?}");
         holder.batch_execute("ROLLBACK").await.unwrap();
     }
-    assert_eq!(store.view(&tenant(), &profile(1), deadline()).await.unwrap().unwrap().properties["name"], "Ada");
+    assert_eq!(store.view(&tenant(), &profile(1), deadline()).await.unwrap().unwrap().properties.get("name").unwrap(), "Ada");
 
     // The same where it is the deadline that cuts it off.
     holder.batch_execute(&format!("BEGIN; {writing}")).await.unwrap();

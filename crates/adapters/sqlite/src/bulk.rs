@@ -15,7 +15,6 @@ use profile_domain::{
 };
 use profile_ports::{Bulk, Deadline, EmailOwners, EntityStream, StoreError};
 use rusqlite::{Connection, OptionalExtension};
-use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::{
@@ -206,9 +205,8 @@ fn owners(
             while owners.serving.len() < 2
                 && let Some(row) = rows.next()?
             {
-                let served =
-                    Map::from_iter([("email".to_owned(), row.get::<_, Option<String>>(1)?.map_or(Value::Null, Value::from))]);
-                if filter.matches(&profile, &served) {
+                let served = row.get::<_, Option<String>>(1)?;
+                if served.as_deref().and_then(EmailAddress::parse).is_some_and(|served| served.key() == email) {
                     owners.serving.push(Reference::parse(row::text(row, 0)?)?);
                 }
             }

@@ -1,12 +1,11 @@
 //! Rows to domain values. What can't be one is corrupt.
 
 use profile_domain::{
-    Entity, EntityKey, EntityType, EntityView, Living, Moment, Reference, Version,
+    Entity, EntityKey, EntityType, EntityView, Living, Moment, Properties, Reference, Version,
     stored::{FactColumns, Malformed},
 };
 use rusqlite::Row;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 
 use crate::error::Failure;
 
@@ -47,16 +46,13 @@ impl TryFrom<&Row<'_>> for StoredEntity {
 /// Columns: reference, id, version, created_at, updated_at, properties.
 pub(crate) fn view(row: &Row<'_>, entity_type: &EntityType) -> Result<EntityView, Failure> {
     let reference = Reference::parse(text(row, 0)?)?;
-    let mut properties: Map<String, Value> = json(row, 5)?.ok_or(Malformed("properties"))?;
-    // A winner that says "gone" is kept and not served.
-    properties.retain(|_, value| !value.is_null());
     Ok(EntityView {
         key: EntityKey { entity_type: entity_type.clone(), reference },
         id: row.get(1)?,
         version: version(row, 2)?,
         created_at: Moment::from_micros(row.get(3)?),
         updated_at: Moment::from_micros(row.get(4)?),
-        properties,
+        properties: Properties::from_stored(text(row, 5)?),
     })
 }
 

@@ -70,15 +70,9 @@ fn sort(text: &str) -> Result<Sort, Problem> {
 
 /// Profiles come as bytes, and leave as the same bytes.
 fn json(page: &Page) -> Vec<u8> {
-    let size: usize = page.items.iter().map(|item| item.len() + 1).sum();
-    let mut json = Vec::with_capacity(size + 256);
+    let mut json = Vec::with_capacity(page.items.len() + 256);
     json.extend_from_slice(br#"{"items":["#);
-    for (index, item) in page.items.iter().enumerate() {
-        if index > 0 {
-            json.push(b',');
-        }
-        json.extend_from_slice(item);
-    }
+    json.extend_from_slice(&page.items);
     json.extend_from_slice(br#"],"next_cursor":"#);
     match &page.next_cursor {
         // base64url needs no escapes.

@@ -120,13 +120,13 @@ impl State {
             version: entity.version,
             created_at: living.created_at,
             updated_at: living.updated_at,
-            properties: FactColumns::of(living).properties,
+            properties: (&FactColumns::of(living).properties).into(),
         })
     }
 
     fn list(&self, tenant: &TenantId, query: &ListQuery) -> Vec<EntityView> {
         let keys = self.entities.get(tenant).into_iter().flat_map(HashMap::keys);
-        let name = |view: &EntityView| fold(view.properties["name"].as_str().unwrap());
+        let name = |view: &EntityView| fold(view.properties.get("name").unwrap().as_str().unwrap());
         let mut views: Vec<EntityView> = keys
             .filter_map(|key| self.view(tenant, key))
             .filter(|view| query.filters.iter().all(|filter| filter.matches(&query.entity_type, &view.properties)))

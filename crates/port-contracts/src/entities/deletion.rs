@@ -130,7 +130,7 @@ pub async fn revival_has_no_past<F: Fixture>() {
     client.commit(11, [merge(&key, [fact("plan", "crm", 11, "free")])]).await;
 
     let view = client.view(&key).await.expect("it lives again");
-    assert_eq!(Value::Object(view.properties.clone()), json!({"plan": "free"}));
+    assert_eq!(view.properties.as_str(), r#"{"plan":"free"}"#);
     assert_eq!((view.version, view.created_at, view.updated_at), (version(3), at(11), at(11)));
     assert!(view.id > old.id, "a life has a number of its own");
     let entity = client.entity(&key).await.expect("an entity");

@@ -67,7 +67,7 @@ pub async fn reads_see_commits<F: Fixture>() {
             tokio::spawn(async move {
                 let (view, entity) = (client.view(&key).await, client.entity(&key).await);
                 let list = client.keys(&search).await;
-                (view.map(|view| view.properties["n"].clone()), entity.map(|entity| entity.version), list)
+                (view.and_then(|view| view.properties.get("n")), entity.map(|entity| entity.version), list)
             })
         });
         for read in reads {

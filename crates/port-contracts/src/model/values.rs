@@ -19,10 +19,10 @@ pub(super) fn matches(view: &EntityView, path: &str, text: &str) -> bool {
     match (view.key.entity_type.is_profile(), path.split_once('.')) {
         (true, None) if matches!(path, "name" | "bio") => false,
         (true, None) if path == "email" => {
-            view.properties.get(path).and_then(Value::as_str).is_some_and(|email| email.eq_ignore_ascii_case(text))
+            view.properties.get(path).is_some_and(|email| email.as_str().is_some_and(|email| email.eq_ignore_ascii_case(text)))
         }
-        (_, None) => is(view.properties.get(path), text),
-        (_, Some((field, member))) => is(view.properties.get(field).and_then(|value| value.get(member)), text),
+        (_, None) => is(view.properties.get(path).as_ref(), text),
+        (_, Some((field, member))) => is(view.properties.get(field).as_ref().and_then(|value| value.get(member)), text),
     }
 }
 

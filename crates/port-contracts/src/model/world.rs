@@ -306,7 +306,7 @@ impl World {
             version: version(known.version),
             created_at: life.created_at,
             updated_at: life.updated_at,
-            properties: life.served(&self.rules),
+            properties: (&life.served(&self.rules)).into(),
         })
     }
 

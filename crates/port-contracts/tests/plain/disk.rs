@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use profile_domain::{
-    Entity, EntityKey, EntityView, Living, Reference, TenantId, Version,
+    Entity, EntityKey, EntityView, Living, Properties, Reference, TenantId, Version,
     plan::{EntityChange, Plan},
     search::{ListQuery, Order, SearchKey},
     text::EmailKey,
@@ -113,7 +113,8 @@ impl Disk {
         let Some(living) = &row.entity.living else {
             let at = row.entity.floor?;
             let (id, version) = (row.id, row.entity.version);
-            let tombstone = EntityView { key: key.clone(), id, version, created_at: at, updated_at: at, properties: Map::new() };
+            let tombstone =
+                EntityView { key: key.clone(), id, version, created_at: at, updated_at: at, properties: (&Map::new()).into() };
             return (bug == Bug::ShowsTombstones as u8).then_some(tombstone);
         };
         Some(EntityView {
@@ -122,15 +123,14 @@ impl Disk {
             version: row.entity.version,
             created_at: living.created_at,
             updated_at: living.updated_at,
-            properties: living.served().map(|(field, value)| (field.to_string(), value.clone())).collect(),
+            properties: served(living),
         })
     }
 
     pub(crate) fn list(&self, tenant: &TenantId, query: &ListQuery, bug: u8) -> Vec<EntityView> {
         let is = |planted: Bug| bug == planted as u8;
         let matches = |row: &Row| {
-            let served = row.entity.living.iter().flat_map(Living::served);
-            let properties: Map<String, Value> = served.map(|(field, value)| (field.to_string(), value.clone())).collect();
+            let properties = row.entity.living.as_ref().map_or_else(|| (&Map::new()).into(), served);
             // A row may be left of what isn't so any more, unless the planted bug is just to believe it.
             let mut found = query.filters.iter().map(|filter| {
                 self.values.contains(&(tenant.clone(), filter.key(&query.entity_type), row.id))
@@ -205,4 +205,9 @@ fn spoiled(mut entity: Entity, existed: bool, bug: u8) -> Entity {
         }
     }
     entity
+}
+
+fn served(living: &Living) -> Properties {
+    let values: Map<String, Value> = living.served().map(|(field, value)| (field.to_string(), value.clone())).collect();
+    (&values).into()
 }

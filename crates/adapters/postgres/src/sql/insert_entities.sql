@@ -4,4 +4,4 @@ INSERT INTO entities (tenant, type, reference, id, version, created_at, updated_
     properties, provenance, superseded)
 SELECT $1, e.*
 FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],
-    $9::integer[], $10::text[], $11::jsonb[], $12::jsonb[], $13::jsonb[]) AS e
+    $9::integer[], $10::text[], $11::json[], $12::json[], $13::json[]) AS e

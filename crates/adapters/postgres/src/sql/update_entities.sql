@@ -4,7 +4,7 @@ SET id = n.id, version = n.version, created_at = n.created_at, updated_at = n.up
     rules_revision = n.rules_revision, name_key = n.name_key, properties = n.properties, provenance = n.provenance,
     superseded = n.superseded
 FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[],
-    $9::integer[], $10::text[], $11::jsonb[], $12::jsonb[], $13::jsonb[])
+    $9::integer[], $10::text[], $11::json[], $12::json[], $13::json[])
     AS n (type, reference, id, version, created_at, updated_at, deleted_at, rules_revision, name_key, properties, provenance,
         superseded)
 WHERE e.tenant = $1 AND e.type = n.type AND e.reference = n.reference
