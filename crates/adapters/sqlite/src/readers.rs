@@ -1,6 +1,7 @@
 //! Connections for reading: as many as configured, each used by one caller at a time.
 
 use std::{
+    cell::Cell,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,9 +20,15 @@ use crate::{
 /// Steps of SQLite's virtual machine between two looks at the clock; some microseconds' worth.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
+thread_local! {
+    /// Where this thread's last connection lies: its cache of pages is likely in this processor's, too.
+    static LAST: Cell<usize> = const { Cell::new(0) };
+}
+
 /// The pool.
 pub(crate) struct Readers {
-    idle: Mutex<Vec<Connection>>,
+    /// A place for each connection; empty while it is on loan.
+    places: Box<[Mutex<Option<Connection>>]>,
     permits: Arc<Semaphore>,
     metrics: Metrics,
 }
@@ -29,11 +36,12 @@ pub(crate) struct Readers {
 impl Readers {
     pub(crate) fn open(settings: &Settings, metrics: Metrics) -> Result<Arc<Self>, OpenError> {
         let size = settings.readers.max(1);
-        let idle = (0..size).map(|_| migrate::connect(settings, migrate::Access::Read)).collect::<Result<Vec<_>, _>>()?;
+        let open = |_| migrate::connect(settings, migrate::Access::Read).map(|connection| Mutex::new(Some(connection)));
+        let places = (0..size).map(open).collect::<Result<_, _>>()?;
         let gauge = i64::try_from(size).unwrap_or(i64::MAX);
         metrics.pool_size.set(gauge);
         metrics.pool_available.set(gauge);
-        Ok(Arc::new(Self { idle: Mutex::new(idle), permits: Arc::new(Semaphore::new(size)), metrics }))
+        Ok(Arc::new(Self { places, permits: Arc::new(Semaphore::new(size)), metrics }))
     }
 
     /// Takes a connection, waiting for one at most until the deadline.
@@ -49,20 +57,28 @@ impl Readers {
                     .map_err(|_| unavailable("the store is closed"))?
             }
         };
-        let connection = self.lock().pop().ok_or_else(|| unavailable("the store is closed"))?;
+        let (place, connection) = self.pick().ok_or_else(|| unavailable("the store is closed"))?;
         self.metrics.pool_available.dec();
-        let reader = Reader { connection: Some(connection), readers: Arc::clone(self), _permit: permit };
+        let reader = Reader { connection: Some(connection), place, readers: Arc::clone(self), _permit: permit };
         reader.stop_at(deadline)
     }
 
     /// Refuses new reads and closes what is idle; what is in use closes when it comes back.
     pub(crate) fn close(&self) {
         self.permits.close();
-        self.lock().clear();
+        (0..self.places.len()).for_each(|place| drop(self.place(place).take()));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection that this thread had last, if it is there, else any. Whoever has a permit finds one.
+    fn pick(&self) -> Option<(usize, Connection)> {
+        let last = LAST.get();
+        let places = self.places.len();
+        let found = (last..last + places).find_map(|place| Some((place % places, self.place(place % places).take()?)));
+        found.inspect(|(place, _)| LAST.set(*place))
+    }
+
+    fn place(&self, place: usize) -> std::sync::MutexGuard<'_, Option<Connection>> {
+        self.places[place].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,6 +86,7 @@ impl Readers {
 pub(crate) struct Reader {
     /// Taken only by `drop`.
     connection: Option<Connection>,
+    place: usize,
     readers: Arc<Readers>,
     _permit: OwnedSemaphorePermit,
 }
@@ -103,7 +120,7 @@ impl Drop for Reader {
         if let Some(connection) = self.connection.take()
             && !self.readers.permits.is_closed()
         {
-            self.readers.lock().push(connection);
+            *self.readers.place(self.place) = Some(connection);
             self.readers.metrics.pool_available.inc();
         }
     }

@@ -71,7 +71,7 @@ pub async fn values_round_trip<F: Fixture>() {
 
         let view = client.view(&key).await.expect("it lives");
         let members = view.properties.members().expect("members");
-        assert_eq!(members, [("v".into(), value.to_string().as_str())]);
+        assert!(members.contains(&("v".into(), value.to_string().as_str())), "{members:?}");
         let listed = client.list(&everything(&key)).await.pop().expect("it is listed");
         assert_eq!(listed, view);
         let fields = client.entity(&key).await.and_then(|entity| entity.living).expect("it lives").fields;
