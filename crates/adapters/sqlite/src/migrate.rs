@@ -66,7 +66,9 @@ pub fn migrate(settings: &Settings) -> Result<(), OpenError> {
     if let Some(folder) = &settings.further_migrations {
         migrations.extend(refinery::load_sql_migrations(folder).map_err(failed)?);
     }
-    refinery::Runner::new(&migrations).set_abort_missing(false).run(&mut connection).map_err(failed)?;
+    // Grouped: else a migration and the note that it was applied are two transactions, and a process that dies in between leaves a
+    // schema on which none starts again.
+    refinery::Runner::new(&migrations).set_grouped(true).set_abort_missing(false).run(&mut connection).map_err(failed)?;
     Ok(())
 }
 
