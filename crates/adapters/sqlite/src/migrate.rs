@@ -113,9 +113,19 @@ fn database(settings: &Settings) -> impl Fn(rusqlite::Error) -> OpenError {
     move |source| OpenError::Database { path: path.clone(), source }
 }
 
+/// Creates the folder and those above it that are missing. SQLite syncs what is in the folder; that the folder itself is there
+/// has to survive a loss of power as well, so whatever gets a new folder is synced.
 fn create_folder(path: &Path) -> Result<(), OpenError> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    std::fs::create_dir_all(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })
+    let folder = parent(path);
+    let failed = |source| OpenError::Folder { path: folder.to_owned(), source };
+    let missing: Vec<&Path> =
+        folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    missing.into_iter().try_for_each(|made| File::open(parent(made))?.sync_all()).map_err(failed)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
