@@ -40,6 +40,14 @@ pub enum OpenError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// What an earlier process wrote can't be put on the disk for certain.
+    #[error("can't sync {path}")]
+    Log {
+        /// The write-ahead log.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A migration failed, or the file was migrated by a newer version of this program.
     #[error("can't migrate the database")]
     Migrate(#[source] Box<refinery::Error>),

@@ -2,7 +2,7 @@
 //!
 //! What is written is decided by the domain (`profile_domain::plan`); this crate loads what a plan needs, writes it, and
 //! makes it durable. It deliberately lacks rules, retries and caches. Modules, in the order to read them: `entities` (the
-//! reads), `list`, `commit` (a plan becomes rows), `writer` (group commit), `readers`, `bulk`, `secrets`, `row`,
+//! reads), `list`, `commit` (a plan becomes rows), `writer` (group commit), `log`, `readers`, `bulk`, `secrets`, `row`,
 //! `error`, `migrate`.
 
 mod bulk;
@@ -10,6 +10,7 @@ mod commit;
 mod entities;
 mod error;
 mod list;
+mod log;
 mod metrics;
 mod migrate;
 mod readers;
@@ -24,7 +25,7 @@ use profile_domain::{Policy, TenantId, search::ListQuery};
 use profile_ports::{Deadline, Store, StoreError};
 use rusqlite::Connection;
 
-use crate::{bulk::Exports, error::Failure, metrics::Metrics, readers::Readers, writer::Writer};
+use crate::{bulk::Exports, error::Failure, log::Log, metrics::Metrics, readers::Readers, writer::Writer};
 
 pub use error::OpenError;
 pub use migrate::{ServingLock, lock_for_serving, migrate};
@@ -40,12 +41,25 @@ pub struct Settings {
     pub cache_kib: u32,
     /// A folder with migrations that come after those in this program: for tests of an upgrade.
     pub further_migrations: Option<PathBuf>,
+    /// What is synced when. Nothing configures it: for a test that must see what a loss of power takes.
+    #[doc(hidden)]
+    pub synchronous: Synchronous,
+}
+
+/// What is synced when.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Synchronous {
+    /// Every commit, before it is acknowledged.
+    Full,
+    /// Only what a checkpoint is about to rely on.
+    Normal,
 }
 
 impl Settings {
     /// A database at this path, with 4 readers and 8 MiB of cache for each connection.
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), readers: 4, cache_kib: 8 * 1024, further_migrations: None }
+        Self { path: path.into(), readers: 4, cache_kib: 8 * 1024, further_migrations: None, synchronous: Synchronous::Full }
     }
 }
 
@@ -65,7 +79,9 @@ impl SqliteStore {
     pub fn open(settings: &Settings, policy: Policy, registry: &prometheus::Registry) -> Result<Self, OpenError> {
         migrate(settings)?;
         let metrics = Metrics::new().map_err(OpenError::Metrics)?;
-        let writer = Writer::start(migrate::connect(settings, migrate::Access::Write)?, metrics.clone())?;
+        let mut connection = migrate::connect(settings, migrate::Access::Write)?;
+        let log = Log::of(&mut connection).map_err(migrate::database(settings))?;
+        let writer = Writer::start(connection, log, metrics.clone())?;
         let readers = Readers::open(settings, metrics.clone())?;
         metrics.register(registry).map_err(OpenError::Metrics)?;
         Ok(Self { policy: Arc::new(policy), writer, readers, exports: Exports::new(settings) })

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{OpenError, Settings};
+use crate::{OpenError, Settings, Synchronous, log};
 
 /// How long a statement waits for a lock that another process holds. The writer and the readers wait on by themselves,
 /// until their callers' deadlines.
@@ -20,8 +20,6 @@ const BUSY_TIMEOUT_AT_START: Duration = Duration::from_secs(30);
 const STATEMENT_CACHE: usize = 64;
 /// The write-ahead log is cut to this after a checkpoint that emptied it: 64 MiB.
 const WAL_SIZE_LIMIT: i64 = 64 << 20;
-/// Pages in the log (4 KiB each) after which a commit copies them into the database.
-const WAL_AUTOCHECKPOINT: i64 = 1_000;
 
 mod embedded {
     refinery::embed_migrations!("../../../migrations/sqlite");
@@ -61,6 +59,7 @@ pub fn migrate(settings: &Settings) -> Result<(), OpenError> {
     file.lock().map_err(|source| OpenError::Lock { path: lock, source })?;
     let mut connection = connect(settings, Access::Write)?;
     connection.busy_timeout(BUSY_TIMEOUT_AT_START).map_err(database(settings))?;
+    log::settle(&mut connection, &settings.path, &beside(&settings.path, "-wal"))?;
     let failed = |error| OpenError::Migrate(Box::new(error));
     let mut migrations = embedded::migrations::runner().get_migrations().clone();
     if let Some(folder) = &settings.further_migrations {
@@ -93,8 +92,11 @@ fn configured(settings: &Settings, access: Access) -> rusqlite::Result<Connectio
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     if access == Access::Write {
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-        connection.pragma_update(None, "synchronous", "full")?;
-        connection.pragma_update_and_check(None, "wal_autocheckpoint", WAL_AUTOCHECKPOINT, |_| Ok(()))?;
+        let synchronous = match settings.synchronous {
+            Synchronous::Full => "full",
+            Synchronous::Normal => "normal",
+        };
+        connection.pragma_update(None, "synchronous", synchronous)?;
         connection.pragma_update_and_check(None, "journal_size_limit", WAL_SIZE_LIMIT, |_| Ok(()))?;
     } else {
         connection.pragma_update(None, "query_only", true)?;
@@ -108,7 +110,7 @@ fn configured(settings: &Settings, access: Access) -> rusqlite::Result<Connectio
     Ok(connection)
 }
 
-fn database(settings: &Settings) -> impl Fn(rusqlite::Error) -> OpenError {
+pub(crate) fn database(settings: &Settings) -> impl Fn(rusqlite::Error) -> OpenError {
     let path = settings.path.clone();
     move |source| OpenError::Database { path: path.clone(), source }
 }

@@ -19,7 +19,7 @@ use rusqlite::{Connection, ErrorCode};
 use thiserror::Error;
 use tokio::sync::oneshot;
 
-use crate::{OpenError, error::store_error, metrics::Metrics};
+use crate::{OpenError, error::store_error, log::Log, metrics::Metrics};
 
 /// Pieces of work that wait; one more waits for room, until its deadline.
 const QUEUE: usize = 1_024;
@@ -118,9 +118,9 @@ where
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, metrics: Metrics) -> Result<Self, OpenError> {
+    pub(crate) fn start(connection: Connection, log: Log, metrics: Metrics) -> Result<Self, OpenError> {
         let (queue, waiting) = flume::bounded(QUEUE);
-        let run = move || Loop { connection, waiting, metrics }.run();
+        let run = move || Loop { connection, log, waiting, metrics }.run();
         let thread = std::thread::Builder::new().name("sqlite-writer".into()).spawn(run).map_err(OpenError::Thread)?;
         Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
     }
@@ -176,12 +176,13 @@ fn given_up(claim: &Claim, why: &'static str) -> StoreError {
 /// What the thread owns.
 struct Loop {
     connection: Connection,
+    log: Log,
     waiting: flume::Receiver<Job>,
     metrics: Metrics,
 }
 
 impl Loop {
-    fn run(self) {
+    fn run(mut self) {
         while let Ok(first) = self.waiting.recv() {
             let mut group = Vec::new();
             let outcome = catch_unwind(AssertUnwindSafe(|| self.group(first, &mut group)));
@@ -191,6 +192,10 @@ impl Loop {
             });
             for job in group {
                 job.work.answer(lost.as_ref().map(Lost::error));
+            }
+            // Nobody who was just answered waits for this.
+            if self.log.is_long() {
+                self.metrics.time("checkpoint", || self.log.copy(&self.connection));
             }
         }
     }

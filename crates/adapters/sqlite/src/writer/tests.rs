@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use tokio::task::JoinHandle;
 
 use super::Writer;
-use crate::{error::store_error, metrics::Metrics};
+use crate::{error::store_error, log::Log, metrics::Metrics};
 
 type Answer = JoinHandle<Result<usize, StoreError>>;
 
@@ -20,11 +20,12 @@ impl Bench {
     /// A table without an index, so that an insert has no statement journal and a full disk takes the transaction along.
     fn new(pages: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let connection = Connection::open(folder.path().join("bench.db")).unwrap();
+        let mut connection = Connection::open(folder.path().join("bench.db")).unwrap();
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
         connection.execute_batch("CREATE TABLE rows (bytes BLOB) STRICT").unwrap();
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
-        let writer = Writer::start(connection, Metrics::new().unwrap()).unwrap();
+        let log = Log::of(&mut connection).unwrap();
+        let writer = Writer::start(connection, log, Metrics::new().unwrap()).unwrap();
         Self { folder, writer: writer.into() }
     }
 
