@@ -8,6 +8,7 @@
 
 mod build;
 mod bulk;
+pub mod disk;
 mod entities;
 mod model;
 mod random;
