@@ -51,6 +51,9 @@ pub(crate) struct Serve {
     /// Write the address that is listened on to this file, once it is
     #[arg(long, value_name = "FILE")]
     pub(crate) port_file: Option<PathBuf>,
+    /// Divide the time for which slow clients are waited for by this: for tests
+    #[arg(long, hide = true, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=5))]
+    pub(crate) hurry: Option<u32>,
 }
 
 #[derive(Args)]

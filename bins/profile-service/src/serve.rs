@@ -46,7 +46,7 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     let app = app(&opened, &config);
 
     let operations = Arc::new(Operations::new());
-    let service = Service::new(app.clone(), http_settings(&config), Arc::clone(&operations), registry)?;
+    let service = Service::new(app.clone(), http_settings(&config, options), Arc::clone(&operations), registry)?;
     let (listener, address) = listen(&config)?;
     let server = profile_http::serve(listener, service, config.server.workers)?;
     let handle = server.handle();
@@ -97,7 +97,7 @@ pub(crate) fn app(opened: &Opened, config: &Config) -> App {
     App::new(opened.store(), environment::environment(), keyring, config.policy.clone())
 }
 
-fn http_settings(config: &Config) -> Settings {
+fn http_settings(config: &Config, options: &cli::Serve) -> Settings {
     // Given by who builds the image; a build from a working copy may hold what no commit has.
     let build = BuildInfo { version: env!("CARGO_PKG_VERSION"), commit: option_env!("BUILD_COMMIT").unwrap_or("unknown") };
     let store = match config.database {
@@ -107,7 +107,7 @@ fn http_settings(config: &Config) -> Settings {
     let mut settings = Settings::new(build, store, environment::environment().new_id);
     settings.request_timeout = config.server.request_timeout;
     settings.shutdown_timeout = DRAIN_TIMEOUT;
-    settings
+    settings.hurried(options.hurry.unwrap_or(1))
 }
 
 fn log_start(config: &Config) {

@@ -4,16 +4,13 @@
 //! what is allowed is decided further in. It deliberately reads no configuration, no clock and no environment: all of that
 //! comes in [`Settings`].
 //!
-//! Not bounded here, because actix-http has no timer for it: the head of a connection's second and later requests. A proxy in
-//! front bounds it, and [`Settings::max_connections`] bounds the damage.
-//!
-//! Read in this order: `server`, `routes`, one of `profiles`, `problem`.
+//! Read in this order: `server`, `connection`, `routes`, one of `profiles`, `problem`.
 
+mod connection;
 mod server;
 mod settings;
 
 mod routes;
-mod steady;
 
 mod profiles;
 

@@ -15,7 +15,11 @@ use actix_web::{
 };
 use prometheus::Registry;
 
-use crate::{HttpMetrics, Operations, Settings, observe, routes, steady::Steady};
+use crate::{
+    HttpMetrics, Operations, Settings,
+    connection::{self, Connection, Limits},
+    observe, routes,
+};
 
 /// All that the routes need; cheap to clone.
 #[derive(Clone)]
@@ -83,7 +87,8 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
     let server = server.listen("http", listener, move || {
-        let (stopping, pace) = (stopping.clone(), settings.pace);
+        let stopping = stopping.clone();
+        let limits = Limits { head_timeout: settings.head_timeout, max_head_bytes: settings.max_head_bytes, pace: settings.pace };
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -93,10 +98,13 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
             .client_request_timeout(settings.head_timeout)
             .client_disconnect_timeout(settings.linger)
             .local_addr(address)
-            .finish(map_config(app(&service), |()| AppConfig::default()));
+            .on_connect_ext(|connection: &Connection<TcpStream>, data| {
+                data.insert(connection.turns());
+            })
+            .finish(map_config(app(&service), |()| AppConfig::default()).map(connection::answered));
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
-            ready(Ok((Steady::new(stream, pace), Protocol::Http1, peer)))
+            ready(Ok((connection::limited(stream, limits), Protocol::Http1, peer)))
         })
         .and_then(http)
     })?;

@@ -20,11 +20,13 @@ pub struct Settings {
     pub pace: Pace,
     /// How long one changeset of an import may take; 30 s.
     pub batch_timeout: Duration,
-    /// How long the first request of a connection may take to send its head; 5 s.
+    /// How long the head of a request may take to arrive; 5 s.
     pub head_timeout: Duration,
+    /// The largest head, in bytes, give or take what is read at once; 16 KiB.
+    pub max_head_bytes: usize,
     /// How long a connection that is being closed may take to read what it was sent; 5 s.
     pub linger: Duration,
-    /// How long a connection may idle between requests; 20 s.
+    /// How long a connection may idle between requests; 15 s.
     pub keep_alive: Duration,
     /// How long a stop waits for requests that are being answered; 20 s.
     pub shutdown_timeout: Duration,
@@ -86,14 +88,29 @@ impl Settings {
             pace: Pace { stall: Duration::from_secs(15), window: Duration::from_secs(30), bytes_per_second: 1024 },
             batch_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(5),
+            max_head_bytes: 16 * 1024,
             linger: Duration::from_secs(5),
-            keep_alive: Duration::from_secs(20),
+            keep_alive: Duration::from_secs(15),
             shutdown_timeout: Duration::from_secs(20),
             max_connections: 10_000,
             auth: AuthMode::None,
             store,
             build,
             new_id,
+        }
+    }
+
+    /// With every time that a client is waited for divided, so that tests need not wait as long.
+    #[must_use]
+    pub fn hurried(self, by: u32) -> Self {
+        Self {
+            body_timeout: self.body_timeout / by,
+            body_pause: self.body_pause / by,
+            pace: Pace { stall: self.pace.stall / by, window: self.pace.window / by, ..self.pace },
+            head_timeout: self.head_timeout / by,
+            linger: self.linger / by,
+            keep_alive: self.keep_alive / by,
+            ..self
         }
     }
 

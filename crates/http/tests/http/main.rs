@@ -9,4 +9,5 @@ mod operations;
 mod pace;
 mod problems;
 mod profiles;
+mod turns;
 mod wire;

@@ -31,7 +31,7 @@ pub(crate) struct Steady<S> {
 }
 
 impl<S> Steady<S> {
-    pub(crate) fn new(stream: S, pace: Pace) -> Self {
+    pub(super) fn new(stream: S, pace: Pace) -> Self {
         Self { stream, pace, blocked: None, waited: Duration::ZERO, bytes: 0 }
     }
 
