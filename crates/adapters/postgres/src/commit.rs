@@ -37,7 +37,7 @@ use tracing::Instrument as _;
 
 use crate::{
     PostgresStore,
-    entities::ENTITIES,
+    entities::{ENTITIES, one_entity},
     error::{Trouble, described, leaves_connection_sound, says_failed, too_late, trouble, unavailable},
     idempotency::CLAIM_KEY,
     pool::{Lease, Pool},
@@ -71,8 +71,17 @@ impl PostgresStore {
         if changeset.writes.len() > MAX_ITEMS {
             return Err(CommitError::TooLarge);
         }
+        // The look changes nothing, so it may end with its caller, and needs no other thread.
+        let commit = Commit::new(&self.pool, &self.policy, tenant, &changeset, deadline);
+        let outlook = match commit.within_deadline(commit.first_look()).await? {
+            Outlook::Unchanged(receipt) => return Ok(receipt),
+            outlook => outlook,
+        };
         let (pool, policy, tenant) = (self.pool.clone(), Arc::clone(&self.policy), tenant.clone());
-        let work = async move { Commit::new(&pool, &policy, &tenant, &changeset, deadline).run().await };
+        let work = async move {
+            let commit = Commit::new(&pool, &policy, &tenant, &changeset, deadline);
+            commit.within_deadline(commit.attempts(outlook)).await
+        };
         let task = self.commits.spawn_on(work.in_current_span(), self.pool.runtime());
         task.await.unwrap_or_else(|error| Err(StoreError::OutcomeUnknown(error.into()).into()))
     }
@@ -101,7 +110,17 @@ pub(crate) enum Setback {
     Broken(CommitError),
 }
 
-/// What the look without locks says will be needed. A wrong guess costs a round trip, nothing else.
+/// What the look without locks says is to be done.
+enum Outlook {
+    /// Nothing.
+    Unchanged(Receipt),
+    /// Something that is nobody else's yet, unless its address is.
+    Fresh(Plan, Foresight),
+    /// A transaction.
+    Contested(Foresight),
+}
+
+/// What will be needed. A wrong guess costs a round trip, nothing else.
 #[derive(Default)]
 struct Foresight {
     emails: BTreeSet<EmailKey>,
@@ -121,18 +140,26 @@ impl<'a> Commit<'a> {
         Self { pool, policy, tenant, changeset, deadline, sent: AtomicBool::new(false) }
     }
 
-    async fn run(&self) -> Result<Receipt, CommitError> {
-        tracing::trace!(writes = self.changeset.writes.len(), "committing");
-        timeout(self.deadline.remaining(), self.attempts()).await.unwrap_or_else(|_| {
+    async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, CommitError>>) -> Result<T, CommitError> {
+        timeout(self.deadline.remaining(), work).await.unwrap_or_else(|_| {
             let late = if self.sent.load(Ordering::Relaxed) { StoreError::OutcomeUnknown } else { StoreError::Unavailable };
             Err(late(too_late()).into())
         })
     }
 
-    async fn attempts(&self) -> Result<Receipt, CommitError> {
+    async fn first_look(&self) -> Result<Outlook, CommitError> {
+        self.foresee(0).await.map_err(|setback| match setback {
+            Setback::Ended(error) | Setback::Broken(error) => error,
+            Setback::Missed(error) | Setback::Sacrificed(error) => StoreError::Unavailable(error).into(),
+        })
+    }
+
+    async fn attempts(&self, outlook: Outlook) -> Result<Receipt, CommitError> {
+        tracing::trace!(writes = self.changeset.writes.len(), "committing");
         let (mut misses, mut sacrifices) = (0, 0);
+        let mut outlook = Some(outlook);
         loop {
-            let error = match self.attempt(misses + sacrifices).await {
+            let error = match self.attempt(outlook.take(), misses + sacrifices).await {
                 Ok(receipt) => return Ok(receipt),
                 Err(Setback::Ended(error) | Setback::Broken(error)) => return Err(error),
                 Err(Setback::Missed(error)) => {
@@ -154,45 +181,60 @@ impl<'a> Commit<'a> {
         }
     }
 
-    async fn attempt(&self, earlier: u32) -> Result<Receipt, Setback> {
-        // A fresh id needs no look, unless an earlier attempt ran into one that wasn't.
+    /// The entities to look at. A fresh id needs no look, unless an earlier attempt ran into one that wasn't.
+    fn keys(&self, earlier: u32) -> BTreeSet<&EntityKey> {
         let writes = self.changeset.writes.iter().filter(|write| earlier > 0 || write.expect != Expect::Fresh);
-        let keys: BTreeSet<&EntityKey> = writes.map(|write| &write.key).collect();
-        let first_time = self.changeset.idempotency.is_none();
+        writes.map(|write| &write.key).collect()
+    }
 
+    async fn foresee(&self, earlier: u32) -> Result<Outlook, Setback> {
+        let keys = self.keys(earlier);
+        let first_time = self.changeset.idempotency.is_none();
         let mut foresight = Foresight::default();
         // With a key, what was answered before comes first, whatever the entities look like now.
-        if first_time || keys.is_empty() {
-            let known = self.look(&keys).await?.entities;
-            match Draft::new(self.changeset, &known, self.policy) {
-                Err(refusal) if first_time => return Err(refused(refusal)),
-                Err(_) => {}
-                Ok(draft) => {
-                    if first_time && draft.is_unchanged() {
-                        return Ok(draft.settle(&HashMap::new()).map_err(refused)?.receipt);
-                    }
-                    let living = |key: &&EntityKey| known.get(*key).is_some_and(|entity| entity.living.is_some());
-                    let named: BTreeSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
-                    foresight.lives = named.iter().filter(|key| !living(key)).count();
-                    foresight.emails = draft.email_keys();
-                    if let ([write], true, true) = (self.changeset.writes.as_slice(), first_time, keys.is_empty())
-                        // That statement knows no floor, and dates the life by the changeset.
-                        && !matches!(write.intent, Intent::Restore(_))
-                    {
-                        let plan = draft.settle(&HashMap::new()).map_err(refused)?;
-                        match self.create_fresh(plan).await? {
-                            Some(receipt) => return Ok(receipt),
-                            None if write.required => {
-                                return Err(refused(Refusal { index: 0, rejection: Rejection::EmailTaken }));
-                            }
-                            // The receipt must say so, and the domain writes it once it is told who holds the address.
-                            None => {}
-                        }
-                    }
-                }
-            }
+        if !first_time && !keys.is_empty() {
+            return Ok(Outlook::Contested(foresight));
         }
+        let known = self.look(&keys).await?.entities;
+        let draft = match Draft::new(self.changeset, &known, self.policy) {
+            Err(refusal) if first_time => return Err(refused(refusal)),
+            Err(_) => return Ok(Outlook::Contested(foresight)),
+            Ok(draft) => draft,
+        };
+        if first_time && draft.is_unchanged() {
+            return Ok(Outlook::Unchanged(draft.settle(&HashMap::new()).map_err(refused)?.receipt));
+        }
+        let living = |key: &&EntityKey| known.get(*key).is_some_and(|entity| entity.living.is_some());
+        let named: BTreeSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
+        foresight.lives = named.iter().filter(|key| !living(key)).count();
+        foresight.emails = draft.email_keys();
+        if let ([write], true, true) = (self.changeset.writes.as_slice(), first_time, keys.is_empty())
+            // That statement knows no floor, and dates the life by the changeset.
+            && !matches!(write.intent, Intent::Restore(_))
+        {
+            return Ok(Outlook::Fresh(draft.settle(&HashMap::new()).map_err(refused)?, foresight));
+        }
+        Ok(Outlook::Contested(foresight))
+    }
 
+    async fn attempt(&self, outlook: Option<Outlook>, earlier: u32) -> Result<Receipt, Setback> {
+        let outlook = match outlook {
+            Some(outlook) => outlook,
+            None => self.foresee(earlier).await?,
+        };
+        let foresight = match outlook {
+            Outlook::Unchanged(receipt) => return Ok(receipt),
+            Outlook::Contested(foresight) => foresight,
+            Outlook::Fresh(plan, foresight) => match self.create_fresh(plan).await? {
+                Some(receipt) => return Ok(receipt),
+                None if self.changeset.writes.iter().any(|write| write.required) => {
+                    return Err(refused(Refusal { index: 0, rejection: Rejection::EmailTaken }));
+                }
+                // The receipt must say so, and the domain writes it once it is told who holds the address.
+                None => foresight,
+            },
+        };
+        let keys = self.keys(earlier);
         let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
         match self.transact(&lease, &keys, foresight).await {
             Ok(receipt) => {
@@ -211,12 +253,15 @@ impl<'a> Commit<'a> {
     }
 
     async fn look(&self, keys: &BTreeSet<&EntityKey>) -> Result<Loaded, Setback> {
-        if keys.is_empty() {
-            return Ok(Loaded::default());
-        }
-        let (types, references) = columns(keys);
-        let params: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&self.tenant.as_str(), &types, &references];
-        let rows = self.pool.run(&ENTITIES, &params, self.deadline).await;
+        let mut some = keys.iter();
+        let rows = match (some.next(), some.next()) {
+            (None, _) => return Ok(Loaded::default()),
+            (Some(key), None) => one_entity(self.pool, self.tenant, key, self.deadline).await,
+            _ => {
+                let (types, references) = columns(keys);
+                self.pool.run(&ENTITIES, &[&self.tenant.as_str(), &types, &references], self.deadline).await
+            }
+        };
         rows.and_then(|rows| Loaded::from_rows(&rows)).map_err(|error| Setback::Ended(error.into()))
     }
 

@@ -13,13 +13,19 @@ use tokio_postgres::{
 
 use crate::{
     PostgresStore,
+    pool::Pool,
     row::{Loaded, get, view},
     statement::Statement,
 };
 
-static VIEW: Statement = Statement::new("entity_view", include_str!("sql/view.sql"), &[Type::TEXT, Type::TEXT, Type::TEXT]);
+const BY_KEY: &[Type] = &[Type::TEXT, Type::TEXT, Type::TEXT];
 
-/// Entities as they are, without locks.
+static VIEW: Statement = Statement::new("entity_view", include_str!("sql/view.sql"), BY_KEY);
+
+/// One entity as it is, without a lock.
+pub(crate) static ENTITY: Statement = Statement::new("entity", include_str!("sql/entity.sql"), BY_KEY);
+
+/// Several at once.
 pub(crate) static ENTITIES: Statement =
     Statement::new("entities", include_str!("sql/entities.sql"), &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY]);
 
@@ -52,13 +58,12 @@ impl Entities for PostgresStore {
 
     async fn view(&self, tenant: &TenantId, key: &EntityKey, deadline: Deadline) -> Result<Option<EntityView>, StoreError> {
         let (entity_type, reference) = (key.entity_type.as_str(), key.reference.as_str());
-        let rows = self.pool.run(&VIEW, &[&tenant.as_str(), &entity_type, &reference], deadline).await?;
+        let rows = self.pool.read(&VIEW, &[&tenant.as_str(), &entity_type, &reference], deadline).await?;
         rows.first().map(view).transpose()
     }
 
     async fn entity(&self, tenant: &TenantId, key: &EntityKey, deadline: Deadline) -> Result<Option<Entity>, StoreError> {
-        let (types, references) = (vec![key.entity_type.as_str()], vec![key.reference.as_str()]);
-        let rows = self.pool.run(&ENTITIES, &[&tenant.as_str(), &types, &references], deadline).await?;
+        let rows = one_entity(&self.pool, tenant, key, deadline).await?;
         Ok(Loaded::from_rows(&rows)?.entities.remove(key))
     }
 
@@ -125,6 +130,17 @@ impl PostgresStore {
         let [first, second, third, fourth] = &keys;
         self.pool.run(statement, &[&tenant, &entity_type, &id, first, second, third, fourth, &limit], deadline).await
     }
+}
+
+/// The row of an entity, if there is one.
+pub(crate) async fn one_entity(
+    pool: &Pool,
+    tenant: &TenantId,
+    key: &EntityKey,
+    deadline: Deadline,
+) -> Result<Vec<Row>, StoreError> {
+    let (entity_type, reference) = (key.entity_type.as_str(), key.reference.as_str());
+    pool.read(&ENTITY, &[&tenant.as_str(), &entity_type, &reference], deadline).await
 }
 
 fn statement_for(query: &ListQuery) -> &'static Statement {

@@ -18,6 +18,7 @@ mod entities;
 mod error;
 mod export;
 mod idempotency;
+mod lanes;
 mod metrics;
 mod migrate;
 mod pool;

@@ -1,12 +1,14 @@
 //! Metrics: how long each statement takes, by name, and how the pool stands.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntGauge, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
+
+use crate::lanes::Lanes;
 
 /// Times of statements. One that is pipelined behind others counts their time too, because it waits for them.
 #[derive(Clone, Debug)]
@@ -32,15 +34,19 @@ impl Metrics {
 /// Gauges that are read from the pool when they are asked for.
 pub(crate) struct PoolGauges {
     pool: deadpool_postgres::Pool,
+    lanes: Arc<Lanes>,
+    shared: IntGauge,
     size: IntGauge,
     available: IntGauge,
     waiting: IntGauge,
 }
 
 impl PoolGauges {
-    pub(crate) fn register(pool: deadpool_postgres::Pool, registry: &Registry) -> Result<(), prometheus::Error> {
+    pub(crate) fn register(pool: deadpool_postgres::Pool, lanes: Arc<Lanes>, registry: &Registry) -> Result<(), prometheus::Error> {
         let gauges = Self {
             pool,
+            lanes,
+            shared: IntGauge::new("db_shared_connections", "Connections beside the pool that point reads share.")?,
             size: IntGauge::new("db_pool_size", "Connections that are open.")?,
             available: IntGauge::new("db_pool_available", "Connections that are open and idle.")?,
             waiting: IntGauge::new("db_pool_waiting", "Callers that wait for a connection.")?,
@@ -48,8 +54,8 @@ impl PoolGauges {
         registry.register(Box::new(gauges))
     }
 
-    fn gauges(&self) -> [&IntGauge; 3] {
-        [&self.size, &self.available, &self.waiting]
+    fn gauges(&self) -> [&IntGauge; 4] {
+        [&self.shared, &self.size, &self.available, &self.waiting]
     }
 }
 
@@ -60,7 +66,7 @@ impl Collector for PoolGauges {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let status = self.pool.status();
-        for (gauge, count) in self.gauges().into_iter().zip([status.size, status.available, status.waiting]) {
+        for (gauge, count) in self.gauges().into_iter().zip([self.lanes.open(), status.size, status.available, status.waiting]) {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.gauges().into_iter().flat_map(Collector::collect).collect()

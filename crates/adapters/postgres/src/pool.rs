@@ -13,6 +13,7 @@ use std::{
     fmt::Write as _,
     future::Future,
     pin::Pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     error::{described, leaves_connection_sound, too_late, trouble},
+    lanes::Lanes,
     metrics::{Metrics, PoolGauges},
     settings::{Settings, SettingsError},
     statement::Statement,
@@ -39,12 +41,13 @@ use crate::{
 /// How long a statement that nobody waits for any more may hold its connection until it is cancelled.
 const CANCEL_WITHIN: Duration = Duration::from_secs(2);
 
-type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
+pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 /// The pool with what a statement needs beside a connection.
 #[derive(Clone)]
 pub(crate) struct Pool {
     connections: deadpool_postgres::Pool,
+    lanes: Arc<Lanes>,
     tls: MakeRustlsConnect,
     runtime: Handle,
     metrics: Metrics,
@@ -83,16 +86,19 @@ impl Pool {
         let tls = tls::connector(settings)?;
         let connector = Connector { tls: tls.clone(), runtime: runtime.clone() };
         // Fast: a look at whether the connection was closed. A question to the server could hang.
-        let manager = Manager::from_connect(config, connector, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let manager = Manager::from_connect(config.clone(), connector, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        // A pooler that doesn't follow statements may not follow several in flight either.
+        let shared = if settings.prepared { settings.pool_size } else { 0 };
+        let lanes = Lanes::new(config, tls.clone(), runtime.clone(), shared);
         let connections = deadpool_postgres::Pool::builder(manager)
-            .max_size(settings.pool_size)
+            .max_size(settings.pool_size - lanes.size())
             .runtime(Runtime::Tokio1)
             .create_timeout(Some(settings.connect_timeout))
             .build()
             .map_err(|error| prometheus::Error::Msg(error.to_string()))?;
         let metrics = Metrics::register(registry)?;
-        PoolGauges::register(connections.clone(), registry)?;
-        Ok(Self { connections, tls, runtime, metrics, prepared: settings.prepared })
+        PoolGauges::register(connections.clone(), Arc::clone(&lanes), registry)?;
+        Ok(Self { connections, lanes, tls, runtime, metrics, prepared: settings.prepared })
     }
 
     /// A connection, as soon as there is one. Bounded by the caller.
@@ -125,8 +131,26 @@ impl Pool {
         .await
     }
 
+    /// Reads one row, or few, within the deadline, on a connection that others may share.
+    pub(crate) async fn read(
+        &self,
+        statement: &Statement,
+        params: Params<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<Row>, StoreError> {
+        let started = Instant::now();
+        match bounded(deadline, async { Ok(self.lanes.query(statement, params).await) }).await? {
+            Some(rows) => {
+                self.metrics.observe(statement.name, started.elapsed());
+                Ok(rows)
+            }
+            None => self.run(statement, params, deadline).await,
+        }
+    }
+
     /// Lets nobody in any more, and closes what is idle.
     pub(crate) fn close(&self) {
+        self.lanes.close();
         self.connections.close();
     }
 
@@ -234,13 +258,15 @@ impl Drop for Lease<'_> {
             return;
         }
         // A server that works on a statement, or waits for a lock, doesn't notice that the connection is closed.
-        let (cancel, tls) = (client.cancel_token(), self.pool.tls.clone());
-        self.pool.runtime.spawn(async move {
-            if !matches!(timeout(CANCEL_WITHIN, cancel.cancel_query(tls)).await, Ok(Ok(()))) {
-                tracing::debug!("a statement that nobody waits for could not be cancelled");
-            }
-            drop(client);
-        });
+        let tls = self.pool.tls.clone();
+        self.pool.runtime.spawn(async move { cancel(&client, tls).await });
+    }
+}
+
+/// Tells the server that nobody waits any more for the statement that a connection runs.
+pub(crate) async fn cancel(client: &Client, tls: MakeRustlsConnect) {
+    if !matches!(timeout(CANCEL_WITHIN, client.cancel_token().cancel_query(tls)).await, Ok(Ok(()))) {
+        tracing::debug!("a statement that nobody waits for could not be cancelled");
     }
 }
 
