@@ -187,7 +187,7 @@ impl Drop for Stopped {
     }
 }
 
-fn signal(signal: &str, processes: &[u32]) -> bool {
+pub(crate) fn signal(signal: &str, processes: &[u32]) -> bool {
     let kill = Command::new("kill").arg(signal).args(processes.iter().map(u32::to_string)).stderr(Stdio::null()).status();
     kill.unwrap().success()
 }
