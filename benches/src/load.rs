@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -12,10 +11,11 @@ use futures_util::future::try_join_all;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::mpsc,
 };
 
 use crate::{
-    http::{Blocking, Framing},
+    http::Framing,
     machine,
     processes::Server,
     sample,
@@ -87,18 +87,7 @@ async fn keep_asking(load: &Load<'_>, begin: Instant, end: Instant, counted: &Ce
     loop {
         request.clear();
         (load.next)(&mut request);
-        stream.write_all(&request).await?;
-        answer.clear();
-        let framing = loop {
-            if stream.read_buf(&mut answer).await? == 0 {
-                bail!("the connection was closed before the answer ended");
-            }
-            if let Some(framing) = Framing::of(&answer)?
-                && answer.len() >= framing.length()
-            {
-                break framing;
-            }
-        };
+        let framing = exchange(&mut stream, &request, &mut answer).await?;
         load.check(framing, &answer)?;
         all.set(all.get() + 1);
         let now = Instant::now();
@@ -107,6 +96,21 @@ async fn keep_asking(load: &Load<'_>, begin: Instant, end: Instant, counted: &Ce
         }
         if now >= begin {
             counted.set(counted.get() + 1);
+        }
+    }
+}
+
+async fn exchange(stream: &mut TcpStream, request: &[u8], answer: &mut Vec<u8>) -> Result<Framing> {
+    stream.write_all(request).await?;
+    answer.clear();
+    loop {
+        if stream.read_buf(answer).await? == 0 {
+            bail!("the connection was closed before the answer ended");
+        }
+        if let Some(framing) = Framing::of(answer)?
+            && answer.len() >= framing.length()
+        {
+            return Ok(framing);
         }
     }
 }
@@ -125,24 +129,19 @@ impl Load<'_> {
 /// Open loop: `rate` requests a second are due at even distances, on [`CONNECTIONS`] connections by turns, however slowly they
 /// are answered. Gives the latencies in the order of size, each counted from when the request was due.
 ///
-/// Each connection has a thread that sleeps and blocks: the timers of a runtime are too coarse.
+/// A thread tells what is due, because the timers of a runtime are too coarse; it looks as often as [`gather`] lets pass.
 pub(crate) fn open(load: &Load<'_>, rate: f64, span: Span) -> Result<Vec<Duration>> {
     let distance = Duration::from_secs_f64(1.0 / rate);
     let start = Instant::now() + Duration::from_millis(100);
     let begin = start + span.warm_up;
     let end = begin + span.measured;
-    let mut latencies = Vec::new();
-    let senders: Vec<_> = plan(load, distance, start, end)
-        .into_iter()
-        .map(|plan| {
-            let (address, status) = (load.server.address, load.status);
-            thread::spawn(move || keep_to(address, status, plan))
-        })
-        .collect();
-    for sender in senders {
-        let answered = sender.join().map_err(|_| anyhow!("a sender panicked"))??;
-        latencies.extend(answered.into_iter().filter(|(due, _)| *due >= begin).map(|(_, latency)| latency));
-    }
+    let (connections, queues): (Vec<_>, Vec<_>) = (0..CONNECTIONS).map(|_| mpsc::unbounded_channel()).unzip();
+    let pacer = thread::spawn(move || pace(&connections, start, end, distance));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(gather).build()?;
+    let answered = runtime.block_on(try_join_all(queues.into_iter().map(|queue| keep_to(load, queue))))?;
+    pacer.join().map_err(|_| anyhow!("what tells the time panicked"))?;
+    let measured = answered.into_iter().flatten().filter(|(due, _)| *due >= begin);
+    let mut latencies: Vec<Duration> = measured.map(|(_, latency)| latency).collect();
     latencies.sort_unstable();
     if latencies.is_empty() {
         bail!("no request was due within {:?}", span.measured);
@@ -150,29 +149,32 @@ pub(crate) fn open(load: &Load<'_>, rate: f64, span: Span) -> Result<Vec<Duratio
     Ok(latencies)
 }
 
-/// What each connection has to send when.
-fn plan(load: &Load<'_>, distance: Duration, start: Instant, end: Instant) -> Vec<Vec<(Instant, Vec<u8>)>> {
-    let mut plans = vec![Vec::new(); CONNECTIONS];
-    let (mut due, mut turn) = (start, 0);
+/// Tells the connections by turns that a request is due.
+fn pace(connections: &[mpsc::UnboundedSender<Instant>], start: Instant, end: Instant, distance: Duration) {
+    let mut turns = connections.iter().cycle();
+    let mut due = start;
     while due < end {
-        let mut request = Vec::new();
-        (load.next)(&mut request);
-        plans[turn % CONNECTIONS].push((due, request));
-        due += distance;
-        turn += 1;
+        while due <= Instant::now() {
+            let told = turns.next().is_some_and(|connection| connection.send(due).is_ok());
+            if !told || due >= end {
+                return;
+            }
+            due += distance;
+        }
+        gather();
     }
-    plans
 }
 
-fn keep_to(address: SocketAddr, expected: u16, plan: Vec<(Instant, Vec<u8>)>) -> Result<Vec<(Instant, Duration)>> {
-    let mut connection = Blocking::connect(address)?;
-    let mut answered = Vec::with_capacity(plan.len());
-    for (due, request) in plan {
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        let (status, body) = connection.exchange(&request)?;
-        if status != expected || body.is_empty() {
-            bail!("{status} instead of {expected}");
-        }
+async fn keep_to(load: &Load<'_>, mut queue: mpsc::UnboundedReceiver<Instant>) -> Result<Vec<(Instant, Duration)>> {
+    let mut stream = TcpStream::connect(load.server.address).await.context("can't connect")?;
+    stream.set_nodelay(true)?;
+    let (mut request, mut answer) = (Vec::with_capacity(2048), Vec::with_capacity(64 * 1024));
+    let mut answered = Vec::new();
+    while let Some(due) = queue.recv().await {
+        request.clear();
+        (load.next)(&mut request);
+        let framing = exchange(&mut stream, &request, &mut answer).await?;
+        load.check(framing, &answer)?;
         answered.push((due, due.elapsed()));
     }
     Ok(answered)
