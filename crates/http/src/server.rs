@@ -17,7 +17,7 @@ use prometheus::Registry;
 
 use crate::{
     HttpMetrics, Operations, Settings,
-    connection::{self, Connection, Limits},
+    connection::{self, Backlog, Connection, Limits},
     observe, routes,
 };
 
@@ -86,8 +86,9 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
         .max_concurrent_connections(settings.max_connections)
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
+    let backlog = Backlog::new(settings.max_unread_bytes);
     let server = server.listen("http", listener, move || {
-        let stopping = stopping.clone();
+        let (stopping, backlog) = (stopping.clone(), backlog.clone());
         let limits = Limits { head_timeout: settings.head_timeout, max_head_bytes: settings.max_head_bytes, pace: settings.pace };
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -98,13 +99,13 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
             .client_request_timeout(settings.head_timeout)
             .client_disconnect_timeout(settings.linger)
             .local_addr(address)
-            .on_connect_ext(|connection: &Connection<TcpStream>, data| {
+            .on_connect_ext(|connection: &Connection, data| {
                 data.insert(connection.turns());
             })
             .finish(map_config(app(&service), |()| AppConfig::default()).map(connection::answered));
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
-            ready(Ok((connection::limited(stream, limits), Protocol::Http1, peer)))
+            ready(Ok((connection::limited(stream, limits, &backlog), Protocol::Http1, peer)))
         })
         .and_then(http)
     })?;

@@ -24,7 +24,9 @@ pub struct Settings {
     pub head_timeout: Duration,
     /// The largest head, in bytes, give or take what is read at once; 16 KiB.
     pub max_head_bytes: usize,
-    /// How long a connection that is being closed may take to read what it was sent; 5 s.
+    /// What all connections together may hold of answers that their peers don't read, in bytes; 8 MiB.
+    pub max_unread_bytes: usize,
+    /// How long a connection that is being closed may take to read what it was sent; 2 s. More than 0.5 s.
     pub linger: Duration,
     /// How long a connection may idle between requests; 15 s.
     pub keep_alive: Duration,
@@ -89,7 +91,8 @@ impl Settings {
             batch_timeout: Duration::from_secs(30),
             head_timeout: Duration::from_secs(5),
             max_head_bytes: 16 * 1024,
-            linger: Duration::from_secs(5),
+            max_unread_bytes: 8 * 1024 * 1024,
+            linger: Duration::from_secs(2),
             keep_alive: Duration::from_secs(15),
             shutdown_timeout: Duration::from_secs(20),
             max_connections: 10_000,
@@ -100,7 +103,8 @@ impl Settings {
         }
     }
 
-    /// With every time that a client is waited for divided, so that tests need not wait as long.
+    /// With the times that a client is waited for divided, so that tests need not wait as long. But for `linger`: the clock of
+    /// actix-http lags by up to half a second, and it never notices a time that has passed at once.
     #[must_use]
     pub fn hurried(self, by: u32) -> Self {
         Self {
@@ -108,7 +112,6 @@ impl Settings {
             body_pause: self.body_pause / by,
             pace: Pace { stall: self.pace.stall / by, window: self.pace.window / by, ..self.pace },
             head_timeout: self.head_timeout / by,
-            linger: self.linger / by,
             keep_alive: self.keep_alive / by,
             ..self
         }

@@ -140,6 +140,19 @@ impl Server {
         }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How long the process has computed.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the process runs");
+        let fields: Vec<&str> = stat.rsplit(") ").next().expect("a state").split(' ').collect();
+        let ticks = |index: usize| fields[index].parse::<u64>().expect("a number");
+        // In hundredths of a second, whatever the machine (proc(5), USER_HZ).
+        Duration::from_millis((ticks(11) + ticks(12)) * 10)
+    }
+
     /// Whether the process still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()

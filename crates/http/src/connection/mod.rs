@@ -1,19 +1,21 @@
 //! Connections as they are handed to actix-http, which takes more from a peer than it should: here each has its limits.
 
+mod backlog;
 mod framing;
 mod steady;
 mod turns;
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use actix_web::rt::net::TcpStream;
 
 use crate::settings::Pace;
 
+pub(crate) use backlog::Backlog;
 pub(crate) use turns::answered;
 
 /// A connection within its limits.
-pub(crate) type Connection<S> = turns::InTurn<steady::Steady<S>>;
+pub(crate) type Connection = turns::InTurn<steady::Steady>;
 
 /// What is asked of the peer of each connection.
 #[derive(Clone, Copy)]
@@ -24,6 +26,6 @@ pub(crate) struct Limits {
 }
 
 /// Holds a connection to its limits.
-pub(crate) fn limited<S: AsyncRead + AsyncWrite + Unpin>(stream: S, limits: Limits) -> Connection<S> {
-    turns::InTurn::new(steady::Steady::new(stream, limits.pace), limits)
+pub(crate) fn limited(stream: TcpStream, limits: Limits, backlog: &Backlog) -> Connection {
+    turns::InTurn::new(steady::Steady::new(stream, limits.pace, backlog.clone()), limits)
 }
