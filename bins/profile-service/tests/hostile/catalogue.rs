@@ -132,7 +132,7 @@ fn chunks(word: &str) -> Vec<Hostile> {
         format!("{size};{}", word.repeat(400_000 / word.len())),
         "0".repeat(400_000),
         format!("{size}\r\n{body}\r\n0\r\n{word}: "),
-        format!("7\r\n\"{:.6}\r\n", word).repeat(40_000),
+        format!("7\r\n\"{word:.6}\r\n").repeat(40_000),
     ] {
         let name = format!("chunks {:?}", chunks.chars().take(20).collect::<String>());
         for head in [POST, IMPORT] {

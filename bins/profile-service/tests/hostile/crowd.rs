@@ -39,12 +39,12 @@ const STALL: Duration = Duration::from_secs(15);
 /// Over which imports and exports must have moved enough.
 const WINDOW: Duration = Duration::from_secs(30);
 
-const GET: &str = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
-const LIST: &str = "GET /api/v1/profiles?limit=200 HTTP/1.1\r\nHost: x\r\n\r\n";
+const GET: &str = "GET /livez HTTP/1.1\r\nHost: canary7f3a\r\n\r\n";
+const LIST: &str = "GET /api/v1/profiles?limit=200 HTTP/1.1\r\nHost: canary7f3a\r\n\r\n";
 /// A large answer that costs nothing to make; a hundred are more than the system takes for a peer that doesn't read.
-const DOCUMENT: &str = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
-const POST: &str = "POST /api/v1/profiles HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n";
-const IMPORT: &str = "POST /api/v1/profiles/import HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\n";
+const DOCUMENT: &str = "GET /openapi.json HTTP/1.1\r\nHost: canary7f3a\r\n\r\n";
+const POST: &str = "POST /api/v1/profiles HTTP/1.1\r\nHost: canary7f3a\r\nContent-Type: application/json\r\n";
+const IMPORT: &str = "POST /api/v1/profiles/import HTTP/1.1\r\nHost: canary7f3a\r\nContent-Type: application/x-ndjson\r\n";
 
 /// How a connection behaves.
 #[derive(Clone)]

@@ -13,3 +13,4 @@ mod crowd;
 mod malformed;
 mod patient;
 mod raw;
+mod silence;

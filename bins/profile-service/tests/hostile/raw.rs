@@ -12,14 +12,15 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{CEILING, Server};
+use crate::support::{CEILING, Server, canary::CANARY};
 
 /// Times are a fifth of what they are in production.
 pub(crate) const HURRY: u32 = 5;
 
 /// A service that waits less long for slow clients, ready.
 pub(crate) async fn hurried(variables: &[(&str, &str)]) -> Server {
-    let server = Server::command(&["serve", "--hurry", &HURRY.to_string()], variables).await;
+    let variables = [variables, &[("LOG_LEVEL", "trace")]].concat();
+    let server = Server::command(&["serve", "--hurry", &HURRY.to_string()], &variables).await;
     server.wait_for("/readyz", reqwest::StatusCode::OK).await;
     server
 }
@@ -78,13 +79,27 @@ pub(crate) async fn all_are_closed(server: &Server, within: Duration) {
     }
 }
 
-/// What must hold after anything that was done to it: it serves, nothing panicked, and nothing was its own fault.
+/// What must hold after anything that was done to it: it serves, nothing panicked, nothing was its own fault, and it tells
+/// nobody what it was sent.
 pub(crate) async fn is_unharmed(server: &Server) {
     assert_eq!(server.status("/readyz").await, Some(reqwest::StatusCode::OK));
-    let log = server.log();
-    for line in log.lines() {
+    tells_nothing(server).await;
+    for line in server.log().lines() {
         // While it starts, it isn't ready.
         let fault = line.contains("\"http.status\":5") && !line.contains("\"/readyz\"");
         assert!(!line.contains("panicked") && !fault, "{line}");
+    }
+}
+
+/// That neither log nor metrics hold what stands in everything that was sent.
+pub(crate) async fn tells_nothing(server: &Server) {
+    let metrics = server.client.get(server.url("/metrics")).send().await.expect("an answer").text().await.expect("text");
+    assert!(metrics.contains("route=\"/readyz\""), "{metrics}");
+    // Lines gather for a moment before they are written.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let log = server.log();
+    assert!(log.contains("\"/readyz\""), "{log}");
+    for line in metrics.lines().chain(log.lines()) {
+        assert!(!line.to_lowercase().contains(CANARY), "{line}");
     }
 }

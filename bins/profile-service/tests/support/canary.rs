@@ -5,7 +5,7 @@ use serde_json::json;
 use super::Server;
 
 /// Stands in names, addresses, attributes, paths and query strings, and in no line of a log.
-const CANARY: &str = "canary7f3a";
+pub(crate) const CANARY: &str = "canary7f3a";
 
 /// Sends them, ends the service, and looks through all it has said.
 pub(crate) async fn no_line_tells_of_people(mut server: Server) {
