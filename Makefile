@@ -87,6 +87,7 @@ clean: ## removes what was built; data stays
 .PHONY: setup setup-tests
 setup:
 	@scripts/setup
-# README's calls are made with curl.
+# README's calls are made with curl. What the tests use of Python is fetched before they begin, whose time is limited.
 setup-tests:
-	@scripts/setup curl
+	@scripts/setup curl python3-venv
+	@scripts/schemathesis --version >/dev/null
