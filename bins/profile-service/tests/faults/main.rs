@@ -1,4 +1,5 @@
-//! Faults that really happen, made to happen: kills, restarts, resets, lost answers, races at the start. What was acknowledged
+//! Faults that really happen, made to happen: kills, restarts, resets, lost answers, full and
+//! failing disks, races at the start. What was acknowledged
 //! must be there afterwards, whole.
 //!
 //! Names that contain `postgres` need a server; `make test-fast` leaves them out. Figures are printed, and asserted under
@@ -8,6 +9,7 @@
 mod support;
 
 mod commit_unknown;
+mod disk;
 mod histories;
 mod instances;
 mod kill;

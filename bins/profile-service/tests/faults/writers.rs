@@ -69,6 +69,8 @@ enum Outcome {
     Unavailable,
     /// 503: nobody knows.
     Unknown,
+    /// 507: nothing was written.
+    Full,
     /// No answer: the service is gone.
     Gone,
 }
@@ -118,6 +120,11 @@ impl Writer {
             attempt.maybe_done |= outcome == Outcome::Unknown;
             self.attempt = Some(attempt);
             return outcome;
+        }
+        if status == StatusCode::INSUFFICIENT_STORAGE {
+            assert_eq!(body["error"]["code"], "STORAGE_FULL");
+            self.attempt = Some(attempt);
+            return Outcome::Full;
         }
         if status == StatusCode::CONFLICT && body["error"]["code"] == "IDEMPOTENCY_IN_PROGRESS" {
             self.attempt = Some(attempt);
@@ -265,6 +272,7 @@ struct Tally {
     acknowledged: AtomicUsize,
     unavailable: AtomicUsize,
     unknown: AtomicUsize,
+    full: AtomicUsize,
     last_failure: Mutex<Option<Instant>>,
 }
 
@@ -284,6 +292,7 @@ impl Load {
                         }
                         Outcome::Unavailable => tally.unavailable.fetch_add(1, Ordering::Relaxed),
                         Outcome::Unknown => tally.unknown.fetch_add(1, Ordering::Relaxed),
+                        Outcome::Full => tally.full.fetch_add(1, Ordering::Relaxed),
                         Outcome::Gone => break,
                     };
                     *tally.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
@@ -308,6 +317,22 @@ impl Load {
         while failures(&self.tally) == before {
             self.go_on(began).await;
         }
+    }
+
+    /// Waits for so many more 507s.
+    pub(crate) async fn is_refused_room(&mut self, more: usize) {
+        let wanted = self.tally.full.load(Ordering::Relaxed) + more;
+        self.reaches(|tally| &tally.full, wanted).await;
+    }
+
+    /// Waits for so many more writes of which nobody knows whether they were done.
+    pub(crate) async fn is_left_in_doubt(&mut self, more: usize) {
+        let wanted = self.tally.unknown.load(Ordering::Relaxed) + more;
+        self.reaches(|tally| &tally.unknown, wanted).await;
+    }
+
+    pub(crate) fn acknowledged(&self) -> usize {
+        self.tally.acknowledged.load(Ordering::Relaxed)
     }
 
     async fn reaches(&mut self, count: fn(&Tally) -> &AtomicUsize, wanted: usize) {
