@@ -3,7 +3,8 @@
 //! Whoever logs only adds to a buffer; one thread writes what has gathered for [`GATHER`]. So a request never waits for the
 //! file, pipe or terminal, and thousands of lines cost one system call. When the process is killed, the last [`GATHER`] are
 //! lost; a panic and a proper end wait for theirs. Where standard output takes nothing for so long that [`MAX_PENDING_BYTES`]
-//! wait, further lines are counted and dropped, and a line says how many.
+//! wait, further lines are counted and dropped, and so are those that it refuses, as a full disk does. Once it takes some again,
+//! a line says how many.
 
 use std::{
     io::{self, Write},
@@ -44,7 +45,7 @@ impl LogLines {
     /// Starts the thread that writes.
     pub(crate) fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
         let lines = Self::default();
-        let mut drain = Drain { lines: lines.clone(), output };
+        let mut drain = Drain { lines: lines.clone(), output, is_within_line: false };
         thread::Builder::new().name("profile-log".into()).spawn(move || drain.run())?;
         Ok(lines)
     }
@@ -87,25 +88,53 @@ impl LogLines {
 struct Drain<W> {
     lines: LogLines,
     output: W,
+    /// It took a part of a line and refused the rest.
+    is_within_line: bool,
 }
 
 impl<W: Write> Drain<W> {
     fn run(&mut self) {
-        let mut batch = Vec::new();
+        let (mut batch, mut lost) = (Vec::new(), 0);
         loop {
-            let lost = self.take(&mut batch);
-            // A closed pipe must not end the service.
-            let _ = self.output.write_all(&batch).and_then(|()| self.output.flush());
+            lost += self.take(&mut batch);
+            // Neither a closed pipe nor a full disk must end the service.
+            let refused = self.write(&batch);
+            lost += refused;
             batch.clear();
             let mut pending = self.lines.lock();
             pending.writing = false;
             pending.urgent &= !pending.lines.is_empty();
             drop(pending);
             self.lines.0.changed.notify_all();
-            if lost > 0 {
-                tracing::warn!(lines = lost, "log lines were lost, because standard output takes them too slowly");
+            if lost > 0 && refused == 0 {
+                tracing::warn!(lines = lost, "log lines were lost, because standard output did not take them");
+                lost = 0;
             }
         }
+    }
+
+    /// Gives how many lines were refused, the one among them that is there in part.
+    fn write(&mut self, lines: &[u8]) -> u64 {
+        let end_of_line: &[u8] = if self.is_within_line { b"\n" } else { b"" };
+        let mut rest = lines;
+        let done = self.output.write_all(end_of_line).and_then(|()| {
+            self.is_within_line = false;
+            while !rest.is_empty() {
+                match self.output.write(rest) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(taken) => rest = &rest[taken..],
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.output.flush()
+        });
+        if done.is_ok() {
+            return 0;
+        }
+        let taken = &lines[..lines.len() - rest.len()];
+        self.is_within_line |= taken.last().is_some_and(|last| *last != b'\n');
+        rest.iter().filter(|byte| **byte == b'\n').count() as u64
     }
 
     /// Waits for lines, and for more to gather. Gives how many were lost.
@@ -178,6 +207,54 @@ mod tests {
         }
         lines.flush(LONG);
         assert!(receiver.try_iter().flatten().eq(all));
+    }
+
+    /// Has room for so many bytes.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Disk {
+        fn make_room(&self, bytes: usize) {
+            self.0.lock().unwrap().1 += bytes;
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap()
+        }
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let (written, room) = &mut *self.0.lock().unwrap();
+            if *room == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            let taken = bytes.len().min(*room);
+            written.extend_from_slice(&bytes[..taken]);
+            *room -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_a_full_disk_refused_are_counted_and_harm_no_other() {
+        let disk = Disk::default();
+        let mut drain = Drain { lines: LogLines::default(), output: disk.clone(), is_within_line: false };
+        disk.make_room(8);
+        assert_eq!(drain.write(b"first\nsecond\nthird\n"), 2);
+        assert_eq!(drain.write(b"fourth\n"), 1);
+        disk.make_room(100);
+        assert_eq!(drain.write(b"fifth\n"), 0);
+        assert_eq!(disk.text(), "first\nse\nfifth\n");
+        drain.output.0.lock().unwrap().1 = 6;
+        assert_eq!(drain.write(b"sixth\nseventh\n"), 1);
+        disk.make_room(100);
+        assert_eq!(drain.write(b"eighth\n"), 0);
+        assert_eq!(disk.text(), "first\nse\nfifth\nsixth\neighth\n", "nothing to end where no line was begun");
     }
 
     #[test]

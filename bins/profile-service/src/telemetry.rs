@@ -1,6 +1,6 @@
 //! Logs: one line each to standard output, as JSON or for a terminal.
 
-use std::{io::IsTerminal, panic::PanicHookInfo, sync::OnceLock, time::Duration};
+use std::{fs::File, io::IsTerminal, os::fd::AsFd, panic::PanicHookInfo, sync::OnceLock, time::Duration};
 
 use tracing_subscriber::{
     Layer,
@@ -23,7 +23,9 @@ static LINES: OnceLock<LogLines> = OnceLock::new();
 /// Sends logs and panics to standard output from here on. Fails where there can be no thread.
 pub(crate) fn start(logging: &Logging) -> std::io::Result<()> {
     let writer = {
-        let lines = LogLines::start(std::io::stdout())?;
+        // Without a buffer in between, so that what was refused is known.
+        let output = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+        let lines = LogLines::start(output)?;
         LINES.get_or_init(|| lines).clone()
     };
     // Libraries never say more than warnings: at `debug`, drivers log the parameters of statements, which are people's data.

@@ -119,6 +119,7 @@ async fn a_full_disk_takes_no_writes_until_there_is_room() {
     let import = import.header("content-type", "application/x-ndjson").body(profile("Line", "line@example.com").to_string());
     assert_eq!(problem(import).await, (StatusCode::INSUFFICIENT_STORAGE, "STORAGE_FULL".to_owned(), false));
     assert_eq!(bench.rows.ask("SELECT count(*) FROM feed").await, changes, "nothing was written");
+    assert!(!bench.server.log().contains("STORAGE_FULL"), "the log is on the full disk");
 
     bench.disk.mend(Fault::Full);
     for request in bench.writes(&known) {
@@ -127,6 +128,7 @@ async fn a_full_disk_takes_no_writes_until_there_is_room() {
     }
     bench.rows.are_whole().await;
     bench.server.restart_after("TERM").await;
+    assert!(bench.server.log().contains("log lines were lost"), "{}", bench.server.log());
     assert_eq!(bench.server.status(&format!("{PROFILES}/{id}")).await, Some(StatusCode::NOT_FOUND), "it was deleted");
     let list = bench.server.get_json(&format!("{PROFILES}?sort=name")).await;
     let names: Vec<&Value> = list["items"].as_array().expect("items").iter().map(|item| &item["name"]).collect();
