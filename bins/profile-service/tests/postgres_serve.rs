@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use support::{Database, Server, canary, folder, fresh_database, proxy_on_unix_socket, run};
+use support::{CEILING, Database, PrivatePostgres, Server, canary, folder, fresh_database, proxy_on_unix_socket, run};
 
 fn with<'v>(variables: &'v [(String, String)], more: &[(&'v str, &'v str)]) -> Vec<(&'v str, &'v str)> {
     variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).chain(more.iter().copied()).collect()
@@ -28,6 +30,28 @@ async fn what_was_written_is_there_after_a_restart() {
     let mut read: Value = read.json().await.expect("JSON");
     read.as_object_mut().expect("an object").remove("source");
     assert_eq!(read, written);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_sync_is_complained_about() {
+    const COMPLAINT: &str = "PostgreSQL runs with fsync=off";
+    let postgres = PrivatePostgres::start().await;
+    let mut server = Server::start(&with(&postgres.variables(), &[])).await;
+    server.restart_after("TERM").await;
+    let log = server.log();
+    assert!(!log.contains(COMPLAINT), "{log}");
+    postgres.set("fsync", "off").await;
+    server.restart_after("TERM").await;
+    let began = Instant::now();
+    while !server.log().contains(COMPLAINT) {
+        assert!(began.elapsed() < CEILING, "{}", server.log());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    server.signal("TERM");
+    server.ended().await;
+    let log = server.log();
+    assert_eq!(log.matches(COMPLAINT).count(), 1, "once, however often readiness is asked for: {log}");
+    assert!(log.contains(r#""level":"ERROR""#), "{log}");
 }
 
 #[tokio::test]

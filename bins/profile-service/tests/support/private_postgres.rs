@@ -16,6 +16,7 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStdin, Command},
 };
+use tokio_postgres::NoTls;
 
 use super::{CEILING, POLL, stores::ask};
 
@@ -58,6 +59,22 @@ impl PrivatePostgres {
             ("DB_NAME", "postgres".into()),
         ];
         variables.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    /// Changes a setting of the server that needs no restart, and waits until new sessions have it.
+    pub(crate) async fn set(&self, name: &str, value: &str) {
+        for statement in [&format!("ALTER SYSTEM SET {name} = {value}"), "SELECT pg_reload_conf()"] {
+            let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.expect("the server answers");
+            let driver = tokio::spawn(connection);
+            client.batch_execute(statement).await.expect("the statement is right");
+            drop(client);
+            let _ = driver.await;
+        }
+        let began = Instant::now();
+        while ask(&self.url, &format!("SHOW {name}")).await != value {
+            assert!(began.elapsed() < CEILING, "the server doesn't take {name}");
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     fn port(&self) -> String {

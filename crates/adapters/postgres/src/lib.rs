@@ -29,7 +29,10 @@ mod statement;
 mod tls;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use profile_domain::Policy;
@@ -56,6 +59,8 @@ pub struct PostgresStore {
     exports: Exports,
     /// All that this code knows.
     migrations: Vec<Migration>,
+    /// Whether it was said that the server's disk isn't synced.
+    warned: AtomicBool,
 }
 
 impl PostgresStore {
@@ -76,6 +81,7 @@ impl PostgresStore {
             commits: TaskTracker::new(),
             exports: Exports::new(settings.pool_size),
             migrations: migrate::migrations(settings)?,
+            warned: AtomicBool::new(false),
         })
     }
 
@@ -103,7 +109,7 @@ impl Store for PostgresStore {
     async fn ping(&self, deadline: Deadline) -> Result<(), StoreError> {
         let rows = self.pool.run(&PING, &[], deadline).await?;
         let row = rows.first().ok_or_else(|| row::corrupt("ping gave no row"))?;
-        let (version, read_only): (i32, bool) = (get(row, "version")?, get(row, "read_only")?);
+        let (version, read_only, syncs): (i32, bool, bool) = (get(row, "version")?, get(row, "read_only")?, get(row, "syncs")?);
         let newest = self.migrations.iter().map(Migration::version).max().unwrap_or_default();
         if version < newest {
             let reason = format!("the schema is at version {version} and must be migrated to {newest}");
@@ -111,6 +117,13 @@ impl Store for PostgresStore {
         }
         if read_only {
             return Err(StoreError::Unavailable("the server takes no writes".into()));
+        }
+        // Good enough for a server that is thrown away, and nothing that a client can change.
+        if !self.warned.swap(!syncs, Ordering::Relaxed) && !syncs {
+            tracing::error!(
+                "PostgreSQL runs with fsync=off: when its machine fails, writes that were acknowledged are lost and the database \
+                 may be beyond repair"
+            );
         }
         Ok(())
     }

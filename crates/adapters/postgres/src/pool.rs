@@ -34,7 +34,7 @@ use crate::{
     lanes::Lanes,
     metrics::{Metrics, PoolGauges},
     settings::{Settings, SettingsError},
-    statement::Statement,
+    statement::{Statement, durably},
     tls,
 };
 
@@ -210,8 +210,8 @@ impl Lease<'_> {
         result
     }
 
-    /// Begins a transaction whose statements and locks the server gives up by itself when the deadline has passed: a belt for
-    /// when this process or the network is gone.
+    /// Begins a transaction that is on the disk once it is committed. The server gives up its statements and locks by itself when
+    /// the deadline has passed: a belt for when this process or the network is gone.
     pub(crate) async fn begin(&self, deadline: Deadline) -> Result<(), Error> {
         let left = deadline.remaining().as_millis().clamp(1, 3_600_000);
         // Earlier than the deadline, so that there is time to say who was in the way.
@@ -221,6 +221,7 @@ impl Lease<'_> {
             // Writing to a String can't fail.
             let _ = write!(sql, "; SET LOCAL {name} = {time}");
         }
+        sql.push_str(concat!("; SELECT ", durably!()));
         self.batch("begin", &sql).await
     }
 

@@ -9,18 +9,34 @@ use crate::{
     error::{Trouble, leaves_connection_sound, trouble},
     pool::bounded,
     row::{corrupt, get},
-    statement::Statement,
+    statement::{Statement, durably},
 };
 
 static VALID: Statement = Statement::new("secrets_valid", "SELECT id, key FROM secrets ORDER BY id DESC LIMIT 2", &[]);
 
 static MAKE_FIRST: Statement = Statement::new(
     "secrets_make_first",
-    "INSERT INTO secrets (id, key) SELECT 1, $1 WHERE NOT EXISTS (SELECT FROM secrets) ON CONFLICT DO NOTHING",
+    concat!(
+        "INSERT INTO secrets (id, key) SELECT 1, $1 WHERE NOT EXISTS (SELECT FROM secrets) ON CONFLICT DO NOTHING RETURNING ",
+        durably!()
+    ),
     &[Type::BYTEA],
 );
 
-static ROTATE: Statement = Statement::new("secrets_rotate", include_str!("sql/rotate_secrets.sql"), &[Type::BYTEA]);
+/// The deletion doesn't see the new row, and keeps the one before it.
+static ROTATE: Statement = Statement::new(
+    "secrets_rotate",
+    concat!(
+        "WITH added AS (
+             INSERT INTO secrets (id, key)
+             SELECT coalesce(max(id), 0) + 1, $1 FROM secrets
+             RETURNING id, ",
+        durably!(),
+        ")
+         DELETE FROM secrets WHERE id < (SELECT id FROM added) - 1"
+    ),
+    &[Type::BYTEA],
+);
 
 #[async_trait]
 impl Secrets for PostgresStore {

@@ -2,6 +2,17 @@
 
 use tokio_postgres::types::Type;
 
+/// An expression that makes the commit of its transaction wait for the disk, whatever the settings of the server, the database
+/// and the role say; a role that makes it wait for standbys to apply it as well is left alone. In whatever writes: transactions
+/// have it from their beginning, single statements in what they return for each row that they write.
+macro_rules! durably {
+    () => {
+        "set_config('synchronous_commit',
+            CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, true)"
+    };
+}
+pub(crate) use durably;
+
 /// One statement. Its types are given, so that it can run unprepared in one round trip too.
 #[derive(Debug)]
 pub(crate) struct Statement {

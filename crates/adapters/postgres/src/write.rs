@@ -20,11 +20,11 @@ use tokio_postgres::{
     types::{Json, ToSql, Type},
 };
 
-use crate::{pool::Lease, statement::Statement};
+use crate::{pool::Lease, statement::{Statement, durably}};
 
 pub(crate) static CREATE_FRESH: Statement = Statement::new(
     "create_fresh",
-    include_str!("sql/create_fresh.sql"),
+    concat!(include_str!("sql/create_fresh.sql"), ", ", durably!()),
     &[
         Type::TEXT,
         Type::TEXT,

@@ -80,28 +80,57 @@ async fn standby_is_unavailable_and_its_connections_are_dropped() {
     create().await.expect("a new connection is made, to the primary");
 }
 
-/// What a trigger sees of the session in which it runs.
+/// What the last trigger of each transaction sees, whatever the role says that it wants.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_commit_is_durable() {
     let database = Database::create().await;
-    let store = database.store(Policy::default()).await;
+    drop(database.store(Policy::default()).await);
     let look = database.look().await;
+    let name = database.settings().database;
     look.batch_execute(
-        "CREATE TABLE seen (synchronous_commit text, fsync text);
+        "CREATE TABLE seen (id bigint GENERATED ALWAYS AS IDENTITY, what text, synchronous_commit text, fsync text);
          CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             INSERT INTO seen VALUES (current_setting('synchronous_commit'), current_setting('fsync'));
-             RETURN NEW;
+             INSERT INTO seen (what, synchronous_commit, fsync)
+             VALUES (TG_TABLE_NAME, current_setting('synchronous_commit'), current_setting('fsync'));
+             RETURN NULL;
          END $$;
-         CREATE TRIGGER see AFTER INSERT ON feed FOR EACH ROW EXECUTE FUNCTION see()",
+         CREATE CONSTRAINT TRIGGER see AFTER INSERT ON feed DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see();
+         CREATE CONSTRAINT TRIGGER see AFTER INSERT ON secrets DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see();
+         CREATE CONSTRAINT TRIGGER see AFTER INSERT ON refinery_schema_history DEFERRABLE INITIALLY DEFERRED
+             FOR EACH ROW EXECUTE FUNCTION see()",
     )
     .await
     .unwrap();
-    for (expect, name) in [(Expect::Fresh, "one statement"), (Expect::Present, "a transaction")] {
-        store.commit(&tenant(), replace(&profile(1), expect, name), deadline()).await.unwrap();
+    let migrations = tempfile::tempdir().unwrap();
+    for (number, (wanted, kept)) in
+        [("on", "on"), ("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")].into_iter().enumerate()
+    {
+        look.batch_execute(&format!("ALTER ROLE CURRENT_USER IN DATABASE {name} SET synchronous_commit = {wanted}")).await.unwrap();
+        let session = database.look().await.query_one("SHOW synchronous_commit", &[]).await.unwrap();
+        assert_eq!(session.get::<_, &str>(0), wanted, "the role says so");
+
+        std::fs::write(migrations.path().join(format!("V{}__nothing.sql", 1_000 + number)), "SELECT 1").unwrap();
+        let settings = Settings { further_migrations: Some(migrations.path().to_owned()), ..database.settings() };
+        for prepared in [true, false] {
+            look.batch_execute("TRUNCATE seen, secrets").await.unwrap();
+            let store = open(&Settings { prepared, ..settings.clone() }, Policy::default());
+            store.migrate(deadline()).await.unwrap();
+            let key = profile(u128::try_from(number).unwrap() * 2 + u128::from(prepared));
+            for (expect, name) in [(Expect::Fresh, "one statement"), (Expect::Present, "a transaction")] {
+                store.commit(&tenant(), replace(&key, expect, name), deadline()).await.unwrap();
+            }
+            store.secrets([1; 32], deadline()).await.unwrap();
+            store.rotate_secrets([2; 32], deadline()).await.unwrap();
+            let seen = look.query("SELECT what, synchronous_commit, fsync FROM seen ORDER BY id", &[]).await.unwrap();
+            let seen: Vec<(&str, &str, &str)> = seen.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
+            let mut expected = vec!["feed", "feed", "secrets", "secrets"];
+            if prepared {
+                expected.insert(0, "refinery_schema_history");
+            }
+            let expected: Vec<_> = expected.into_iter().map(|what| (what, kept, "on")).collect();
+            assert_eq!(seen, expected, "the role wants {wanted}");
+        }
     }
-    let seen = look.query("SELECT synchronous_commit, fsync FROM seen", &[]).await.unwrap();
-    let seen: Vec<(&str, &str)> = seen.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(seen, [("on", "on"), ("on", "on")]);
 }
 
 /// Without prepared statements everything works too, and nothing is left in the session.
