@@ -1,6 +1,5 @@
-//! Faults that really happen, made to happen: kills, restarts, resets, lost answers, full and
-//! failing disks, races at the start. What was acknowledged
-//! must be there afterwards, whole.
+//! Faults that really happen, made to happen: kills, restarts, resets, lost answers, full and failing disks, races at the start.
+//! What was acknowledged must be there afterwards, whole.
 //!
 //! Names that contain `postgres` need a server; `make test-fast` leaves them out. Figures are printed, and asserted under
 //! generous ceilings.
