@@ -14,12 +14,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{
-    http::Framing,
-    machine,
-    processes::Server,
-    sample,
-};
+use crate::{http::Framing, machine, processes::Server, sample};
 
 /// Connections, each with one request at a time.
 pub(crate) const CONNECTIONS: usize = 64;

@@ -134,7 +134,7 @@ impl<W: Write> Drain<W> {
         }
         let taken = &lines[..lines.len() - rest.len()];
         self.is_within_line |= taken.last().is_some_and(|last| *last != b'\n');
-        rest.iter().filter(|byte| **byte == b'\n').count() as u64
+        rest.split(|byte| *byte == b'\n').skip(1).map(|_| 1).sum()
     }
 
     /// Waits for lines, and for more to gather. Gives how many were lost.

@@ -55,7 +55,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "`off`, `prefer` (encrypted where the server can, its certificate unchecked) or `verify` (encrypted, certificate and name checked)",
     ),
     setting("DB_TLS_CA", "the system's", "PEM file with the certificates that `verify` trusts"),
-    setting("DB_POOL_SIZE", "16", "Connections of this instance, 1–500"),
+    setting(
+        "DB_POOL_SIZE",
+        "16",
+        "Connections of this instance, 1–500; up to half of them, one per processor, are shared by reads of one profile",
+    ),
     setting("DB_PREPARED_STATEMENTS", "true", "`false` behind a pooler in transaction mode that can't keep prepared statements"),
     setting("AUTH_MODE", "none on loopback", "Who may call: `none` lets everyone in who can connect. Required off loopback"),
     secret(

@@ -80,7 +80,7 @@ impl PostgresStore {
         let (pool, policy, tenant) = (self.pool.clone(), Arc::clone(&self.policy), tenant.clone());
         let work = async move {
             let commit = Commit::new(&pool, &policy, &tenant, &changeset, deadline);
-            commit.within_deadline(commit.attempts(outlook)).await
+            commit.within_deadline(Box::pin(commit.attempts(outlook))).await
         };
         let task = self.commits.spawn_on(work.in_current_span(), self.pool.runtime());
         task.await.unwrap_or_else(|error| Err(StoreError::OutcomeUnknown(error.into()).into()))

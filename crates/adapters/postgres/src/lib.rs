@@ -4,13 +4,15 @@
 //! is stored: it loads what a changeset names, lets the domain make a plan under the locks, and writes the plan.
 //!
 //! Read in this order: `commit.rs` (the way in), `write.rs` (a plan as statements), `entities.rs` (the reads), `bulk.rs` and
-//! `export.rs` (reads of many), `pool.rs` (connections, and what happens when they fail), `error.rs`.
+//! `export.rs` (reads of many), `pool.rs` (connections, and what happens when they fail), `lanes.rs` (connections that readers
+//! share), `error.rs`.
 //!
 //! **Behind a pooler in transaction mode** everything works: no lock and no setting outlives its transaction. Only prepared
 //! statements need [`Settings::prepared`] to be off where the pooler doesn't follow them.
 //!
-//! **Where it runs.** Connections are driven on the runtime given to [`PostgresStore::new`], and commits run there as tasks, so
-//! that a caller who goes away neither stops nor halves one. Reads are polled by the caller.
+//! **Where it runs.** Connections of the pool are driven on the runtime given to [`PostgresStore::new`], and what writes runs there
+//! as a task, so that a caller who goes away neither stops nor halves it. Reads are polled by the caller, and those of one row go
+//! over a connection that the caller's runtime drives.
 
 mod bulk;
 mod commit;

@@ -42,7 +42,11 @@ pub(crate) struct PoolGauges {
 }
 
 impl PoolGauges {
-    pub(crate) fn register(pool: deadpool_postgres::Pool, lanes: Arc<Lanes>, registry: &Registry) -> Result<(), prometheus::Error> {
+    pub(crate) fn register(
+        pool: deadpool_postgres::Pool,
+        lanes: Arc<Lanes>,
+        registry: &Registry,
+    ) -> Result<(), prometheus::Error> {
         let gauges = Self {
             pool,
             lanes,

@@ -20,7 +20,10 @@ use tokio_postgres::{
     types::{Json, ToSql, Type},
 };
 
-use crate::{pool::Lease, statement::{Statement, durably}};
+use crate::{
+    pool::Lease,
+    statement::{Statement, durably},
+};
 
 pub(crate) static CREATE_FRESH: Statement = Statement::new(
     "create_fresh",

@@ -103,9 +103,13 @@ async fn every_commit_is_durable() {
     .unwrap();
     let migrations = tempfile::tempdir().unwrap();
     for (number, (wanted, kept)) in
-        [("on", "on"), ("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")].into_iter().enumerate()
+        [("on", "on"), ("off", "on"), ("local", "on"), ("remote_write", "on"), ("remote_apply", "remote_apply")]
+            .into_iter()
+            .enumerate()
     {
-        look.batch_execute(&format!("ALTER ROLE CURRENT_USER IN DATABASE {name} SET synchronous_commit = {wanted}")).await.unwrap();
+        look.batch_execute(&format!("ALTER ROLE CURRENT_USER IN DATABASE {name} SET synchronous_commit = {wanted}"))
+            .await
+            .unwrap();
         let session = database.look().await.query_one("SHOW synchronous_commit", &[]).await.unwrap();
         assert_eq!(session.get::<_, &str>(0), wanted, "the role says so");
 

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use profile_domain::{Expect, Policy};
-use profile_ports::{Deadline, Entities as _, Store as _, StoreError};
+use profile_ports::{Deadline, Entities as _, StoreError};
 use profile_postgres::{PostgresStore, Settings};
 use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 
