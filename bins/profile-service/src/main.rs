@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod environment;
 mod healthcheck;
+mod json_lines;
 mod log_lines;
 mod serve;
 mod startup;

@@ -11,6 +11,7 @@ use tracing_subscriber::{
 
 use crate::{
     config::{Format, Logging},
+    json_lines::JsonLines,
     log_lines::LogLines,
 };
 
@@ -32,7 +33,7 @@ pub(crate) fn start(logging: &Logging) -> std::io::Result<()> {
     let filter = Targets::new().with_target("profile_", logging.level).with_default(logging.level.min(LevelFilter::WARN));
     let lines = match logging.format {
         Format::Json => {
-            tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false).with_writer(writer).boxed()
+            tracing_subscriber::fmt::layer().event_format(JsonLines).fmt_fields(JsonLines).with_writer(writer).boxed()
         }
         Format::Text => tracing_subscriber::fmt::layer().with_ansi(std::io::stdout().is_terminal()).with_writer(writer).boxed(),
     };

@@ -144,7 +144,7 @@ impl Drop for Watch {
             http.method = self.method,
             http.route = route,
             http.status = status.as_u16(),
-            duration_ms = took.as_secs_f64() * 1e3,
+            duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1e3,
             "request"
         );
     }
