@@ -85,6 +85,8 @@ impl PrivatePostgres {
     /// To the server and all of its backends.
     pub(crate) fn signal(&self, name: &str) {
         if let Some(postmaster) = postmaster(&self.data) {
+            // A server that is stopped first forks none that would go on.
+            signal(name, &[postmaster]);
             signal(name, &family(postmaster));
         }
     }
