@@ -22,7 +22,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected")]
-fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     jiff::Timestamp::now().into()
 }
 

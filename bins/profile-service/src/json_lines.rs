@@ -15,6 +15,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
+use crate::environment;
+
 /// The members of an event between `timestamp`, `level` and `target`, and those of the span around it under `span`.
 #[derive(Clone, Copy)]
 pub(crate) struct JsonLines;
@@ -26,7 +28,7 @@ where
 {
     fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
-        write!(writer, "{{\"timestamp\":\"{:.6}\",\"level\":\"{}\"", Timestamp::now(), metadata.level())?;
+        write!(writer, "{{\"timestamp\":\"{:.6}\",\"level\":\"{}\"", Timestamp::from(environment::now()), metadata.level())?;
         let mut members = Members::new(writer.by_ref());
         event.record(&mut members);
         let target = members.finish()?;
