@@ -8,7 +8,7 @@ mod support;
 
 use std::{fs, path::Path};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::support::{
@@ -44,16 +44,35 @@ async fn every_answer_is_described(backend: Backend) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_not_described_is_noticed() {
+    let said = said_of("createProfile", |document| {
+        let answers = &mut document["paths"]["/api/v1/profiles"]["post"]["responses"];
+        answers.as_object_mut().expect("an object").remove("409").expect("the address is taken");
+    });
+    let said = said.await;
+    assert!(said.contains("Undocumented HTTP status code") && said.contains("[409]"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_is_not_described_is_noticed() {
+    let said = said_of("importProfiles", |document| {
+        document["components"]["schemas"]["ImportOutcome"]["properties"]["summary"] = json!({"type": "string"});
+    });
+    let said = said.await;
+    assert!(said.contains("Response violates schema") && said.contains("\"summary\""), "{said}");
+}
+
+/// What is found wrong with an operation by a document that is not the served one.
+async fn said_of(operation: &str, change: impl FnOnce(&mut Value)) -> String {
     let server = Backend::sqlite().start().await;
     create(&server, &profile("Ada", "ada@example.com")).await;
     let mut document = server.get_json("/openapi.json").await;
-    let answers = &mut document["paths"]["/api/v1/profiles"]["post"]["responses"];
-    answers.as_object_mut().expect("an object").remove("409").expect("the address is taken");
+    change(&mut document);
     let file = server.folder().join("openapi.json");
     fs::write(&file, document.to_string()).expect("a file of one's own");
-    let only = ["--url", &server.base_url, "--include-operation-id", "createProfile", "--phases", "examples"];
+    let only = ["--url", &server.base_url, "--include-operation-id", operation, "--phases", "examples"];
     let (passed, said) = judge(&server, file.to_str().expect("a path in UTF-8"), &only).await;
-    assert!(!passed && said.contains("Undocumented HTTP status code") && said.contains("[409]"), "{said}");
+    assert!(!passed, "{said}");
+    said
 }
 
 /// Whether every answer is right, and what there is to say.
