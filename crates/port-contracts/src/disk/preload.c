@@ -93,6 +93,12 @@ static void record(char kind, const char *path, uint64_t offset, const void *byt
     errno = kept;
 }
 
+/* At the end of a process nothing may have happened that isn't recorded in whole, because the next one goes on in the same
+ * record. Threads that still run wait here for the end. */
+__attribute__((destructor)) static void end(void) {
+    pthread_mutex_lock(&lock);
+}
+
 /* What has its blocks already can be written to a full disk still. */
 static int is_too_much(int fd, uint64_t end) {
     struct stat now;
