@@ -71,9 +71,9 @@ impl PostgresStore {
         if changeset.writes.len() > MAX_ITEMS {
             return Err(CommitError::TooLarge);
         }
-        // The look changes nothing, so it may end with its caller, and needs no other thread.
+        // The look changes nothing, so it may end with its caller, and needs no other thread. What it waits for is bounded.
         let commit = Commit::new(&self.pool, &self.policy, tenant, &changeset, deadline);
-        let outlook = match commit.within_deadline(commit.first_look()).await? {
+        let outlook = match commit.first_look().await? {
             Outlook::Unchanged(receipt) => return Ok(receipt),
             outlook => outlook,
         };
