@@ -2,12 +2,13 @@
 //!
 //! An adapter implements [`Fixture`] in its tests and calls [`store_contract!`], which makes one test of every case, so that
 //! the runner runs them in parallel. A case gets a store of its own and nothing else, and takes what it must know beyond the
-//! port (rows, indexes, plans) through the fixture.
+//! port (rows, indexes, plans) through the fixture. So does an adapter of a cache, with [`CacheFixture`] and [`cache_contract!`].
 
 #![expect(clippy::missing_panics_doc, reason = "a case says by panicking that an adapter breaks its contract")]
 
 mod build;
 mod bulk;
+mod cache;
 pub mod disk;
 mod entities;
 mod model;
@@ -22,6 +23,7 @@ use profile_domain::{EntityKey, Policy, TenantId, Version, plan::ChangeKind, sea
 use profile_ports::Store;
 use serde_json::{Map, Value};
 
+pub use cache::{CacheFixture, CacheLimits, CacheSize, Planted};
 pub use scale::scaled;
 
 /// A fresh, isolated store, and a look behind its port.
@@ -179,6 +181,7 @@ macro_rules! test_each {
 pub mod cases {
     pub use crate::{
         bulk::*,
+        cache::{bounds::*, floors::*, following::*, history::cache_never_goes_back, keeping::*, tickets::*},
         entities::{
             addresses::*, atomic::*, catalog::*, deletion::*, durable::*, feed::*, idempotency::*, listing::*, merging::*,
             paging::*, races::*, values::*,

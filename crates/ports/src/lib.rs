@@ -1,8 +1,8 @@
 //! What the application needs from outside, as traits, with the closed set of errors each can give.
 //!
 //! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
-//! adapter to it. There is one port so far, the [`Store`]; it is the sum of smaller ones, each with a file of its own here, in
-//! the adapters and among the contracts.
+//! adapter to it. There are two ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
+//! adapters and among the contracts; and the [`Cache`].
 
 #![warn(missing_docs)]
 #![allow(
@@ -11,6 +11,7 @@
 )]
 
 mod bulk;
+pub mod cache;
 mod deadline;
 mod entities;
 mod secrets;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use bulk::{Bulk, EmailOwners, EntityStream};
+pub use cache::{Cache, CacheError};
 pub use deadline::Deadline;
 pub use entities::{CommitError, Entities};
 pub use secrets::{SecretKey, Secrets};
