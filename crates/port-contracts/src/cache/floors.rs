@@ -32,19 +32,26 @@ pub async fn cache_fresh_states_leave_a_floor<F: CacheFixture>() {
         let early = tier.ticket(&key(number)).await;
         assert_eq!(tier.put(&key(number), early, fresh(state)).await, Put::Stored);
         tier.cache.remove(&tier.tenant, &key(number)).await.expect("a removal");
+        tier.fixture.pass(SPANS.load / 2).await;
         assert_eq!(tier.put(&key(number), early, fresh(living(&key(number), 4))).await, Put::Older);
         assert_eq!(tier.put(&key(number), early, fresh(absent(None))).await, Put::Older);
         assert_eq!(tier.state(&key(number)).await, None);
     }
 }
 
-/// Once no load can come that saw less, a floor is no more: it isn't known for ever that a deleted entity was there.
+/// Once no load can come that saw less, a floor is no more: it isn't known for ever that a deleted entity was there, and others
+/// have its room.
 pub async fn cache_floors_end<F: CacheFixture>() {
-    let tier = begun::<F>(AMPLE).await;
-    tier.invalidate(&key(1), 5).await;
-    assert_eq!(tier.settled(&key(1), absent(None)).await, Put::Older);
-    tier.fixture.pass(SPANS.floor()).await;
-    assert_eq!(tier.settled(&key(1), absent(None)).await, Put::Stored);
+    let tier = begun::<F>(CacheLimits { floors: 1, ..AMPLE }).await;
+    let namespace = async || tier.mark(&key(1)).await.expect("a mark").namespace;
+    let first = namespace().await;
+    for number in 1..5 {
+        tier.invalidate(&key(number), 5).await;
+        assert_eq!(tier.settled(&key(number), absent(None)).await, Put::Older);
+        tier.fixture.pass(SPANS.floor()).await;
+        assert_eq!(tier.settled(&key(number), absent(None)).await, Put::Stored);
+    }
+    assert_eq!(namespace().await, first, "there was never more than one");
 }
 
 /// A remembered absence ends with the creation, whether it is written through or only invalidated; and one that was loaded
