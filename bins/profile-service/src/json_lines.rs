@@ -1,6 +1,7 @@
 //! Log lines as JSON: one object each, written member by member as tracing hands them over.
 //!
-//! There is a line for every request. tracing-subscriber's own form of this goes through serde and takes three times as long.
+//! There is a line for every request. tracing-subscriber's own form of this goes through serde, and took 6.6 % of a `GET`'s
+//! time where this takes 4.3 %.
 
 use std::fmt::{self, Debug, Write};
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use profile_domain::{EntityView, Living, Moment, Reference, Version, profile, stored::Malformed};
+use profile_domain::{EntityView, Living, Moment, Reference, Version, json::canonical, profile, stored::Malformed};
 use profile_ports::StoreError;
 use serde_json::Value;
 
@@ -34,9 +34,7 @@ impl ProfileBody {
     }
 
     pub(crate) fn explained(reference: &Reference, version: Version, living: &Living, explain: Option<&Value>) -> Self {
-        // A value can always be written; this takes half as long as its `Display`.
-        let text = |value| serde_json::to_string(value).unwrap_or_default();
-        let values: Vec<(&str, String)> = living.served().map(|(field, value)| (field.as_str(), text(value))).collect();
+        let values: Vec<(&str, String)> = living.served().map(|(field, value)| (field.as_str(), canonical(value))).collect();
         let members: Vec<(&str, &str)> = values.iter().map(|(field, value)| (*field, value.as_str())).collect();
         let (created_at, updated_at) = (living.created_at, living.updated_at);
         let mut json = Vec::with_capacity(1024);

@@ -88,7 +88,8 @@ pub fn parse(text: &[u8]) -> Result<Value, JsonError> {
 /// Compact text of a normalised value; equal values have equal texts.
 #[must_use]
 pub fn canonical(value: &Value) -> String {
-    value.to_string()
+    // It has text keys and finite numbers only, so nothing fails. Its `Display` does the same by way of a formatter.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Brings every number of a value into its one form, for values that did not come through [`parse`].

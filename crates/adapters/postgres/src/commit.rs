@@ -73,7 +73,7 @@ impl PostgresStore {
         }
         // The look changes nothing, so it may end with its caller, and needs no other thread. What it waits for is bounded.
         let commit = Commit::new(&self.pool, &self.policy, tenant, &changeset, deadline);
-        let outlook = match commit.first_look().await? {
+        let outlook = match commit.foresee(0).await? {
             Outlook::Unchanged(receipt) => return Ok(receipt),
             outlook => outlook,
         };
@@ -147,19 +147,11 @@ impl<'a> Commit<'a> {
         })
     }
 
-    async fn first_look(&self) -> Result<Outlook, CommitError> {
-        self.foresee(0).await.map_err(|setback| match setback {
-            Setback::Ended(error) | Setback::Broken(error) => error,
-            Setback::Missed(error) | Setback::Sacrificed(error) => StoreError::Unavailable(error).into(),
-        })
-    }
-
-    async fn attempts(&self, outlook: Outlook) -> Result<Receipt, CommitError> {
+    async fn attempts(&self, mut outlook: Outlook) -> Result<Receipt, CommitError> {
         tracing::trace!(writes = self.changeset.writes.len(), "committing");
         let (mut misses, mut sacrifices) = (0, 0);
-        let mut outlook = Some(outlook);
         loop {
-            let error = match self.attempt(outlook.take(), misses + sacrifices).await {
+            let error = match self.attempt(outlook, misses + sacrifices).await {
                 Ok(receipt) => return Ok(receipt),
                 Err(Setback::Ended(error) | Setback::Broken(error)) => return Err(error),
                 Err(Setback::Missed(error)) => {
@@ -178,6 +170,7 @@ impl<'a> Commit<'a> {
             tracing::debug!(misses, sacrifices, "running a changeset again");
             // Give way to whoever got through, longer each time.
             tokio::time::sleep(Duration::from_millis(u64::from(misses + sacrifices - 1))).await;
+            outlook = self.foresee(misses + sacrifices).await?;
         }
     }
 
@@ -187,7 +180,7 @@ impl<'a> Commit<'a> {
         writes.map(|write| &write.key).collect()
     }
 
-    async fn foresee(&self, earlier: u32) -> Result<Outlook, Setback> {
+    async fn foresee(&self, earlier: u32) -> Result<Outlook, CommitError> {
         let keys = self.keys(earlier);
         let first_time = self.changeset.idempotency.is_none();
         let mut foresight = Foresight::default();
@@ -197,12 +190,12 @@ impl<'a> Commit<'a> {
         }
         let known = self.look(&keys).await?.entities;
         let draft = match Draft::new(self.changeset, &known, self.policy) {
-            Err(refusal) if first_time => return Err(refused(refusal)),
+            Err(refusal) if first_time => return Err(refusal.into()),
             Err(_) => return Ok(Outlook::Contested(foresight)),
             Ok(draft) => draft,
         };
         if first_time && draft.is_unchanged() {
-            return Ok(Outlook::Unchanged(draft.settle(&HashMap::new()).map_err(refused)?.receipt));
+            return Ok(Outlook::Unchanged(draft.settle(&HashMap::new())?.receipt));
         }
         let living = |key: &&EntityKey| known.get(*key).is_some_and(|entity| entity.living.is_some());
         let named: BTreeSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
@@ -212,16 +205,12 @@ impl<'a> Commit<'a> {
             // That statement knows no floor, and dates the life by the changeset.
             && !matches!(write.intent, Intent::Restore(_))
         {
-            return Ok(Outlook::Fresh(draft.settle(&HashMap::new()).map_err(refused)?, foresight));
+            return Ok(Outlook::Fresh(draft.settle(&HashMap::new())?, foresight));
         }
         Ok(Outlook::Contested(foresight))
     }
 
-    async fn attempt(&self, outlook: Option<Outlook>, earlier: u32) -> Result<Receipt, Setback> {
-        let outlook = match outlook {
-            Some(outlook) => outlook,
-            None => self.foresee(earlier).await?,
-        };
+    async fn attempt(&self, outlook: Outlook, earlier: u32) -> Result<Receipt, Setback> {
         let foresight = match outlook {
             Outlook::Unchanged(receipt) => return Ok(receipt),
             Outlook::Contested(foresight) => foresight,
@@ -252,7 +241,7 @@ impl<'a> Commit<'a> {
         }
     }
 
-    async fn look(&self, keys: &BTreeSet<&EntityKey>) -> Result<Loaded, Setback> {
+    async fn look(&self, keys: &BTreeSet<&EntityKey>) -> Result<Loaded, StoreError> {
         let mut some = keys.iter();
         let rows = match (some.next(), some.next()) {
             (None, _) => return Ok(Loaded::default()),
@@ -262,7 +251,7 @@ impl<'a> Commit<'a> {
                 self.pool.run(&ENTITIES, &[&self.tenant.as_str(), &types, &references], self.deadline).await
             }
         };
-        rows.and_then(|rows| Loaded::from_rows(&rows)).map_err(|error| Setback::Ended(error.into()))
+        rows.and_then(|rows| Loaded::from_rows(&rows))
     }
 
     /// One statement, which commits by itself. `None` if the address is taken; then nothing was written.
