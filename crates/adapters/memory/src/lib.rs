@@ -5,8 +5,7 @@
 //! for, one look into a map and a reference; it allocates nothing and writes nothing that another shard's reader looks at.
 //!
 //! The bounds are divided among the shards and each keeps to its share, so that their sum can't be exceeded and no counter is
-//! shared. moka and quick_cache were looked at: neither sets by version and checks a floor in one step, and moka's bounds
-//! hold only some time after. Modules, in the order to read them: `shard`, `lru`, `floors`, `metrics`, `no_cache`.
+//! shared. Modules, in the order to read them: `shard`, `lru`, `floors`, `metrics`, `no_cache`.
 
 mod floors;
 mod lru;
