@@ -48,7 +48,8 @@ CREATE TABLE profile_emails (
 );
 
 -- Every committed change, in an order that ascends per entity. `xid` tells which rows a snapshot sees, which is how they
--- are numbered later. `entity` is the life that changed; `changes` is NULL once that life has ended.
+-- are numbered later. `entity` is the life that changed; `changes` is NULL once that life has ended. `at` is the moment of the
+-- changeset; `written`, a little before the commit, is by this server's clock.
 CREATE TABLE feed (
     tenant    text COLLATE "C" NOT NULL,
     id        bigint GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME feed_ids),
@@ -60,10 +61,55 @@ CREATE TABLE feed (
     kind      text COLLATE "C" NOT NULL,
     changes   json,
     at        timestamptz NOT NULL,
+    written   timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT feed_pkey PRIMARY KEY (tenant, id)
 );
 
 CREATE INDEX feed_by_entity ON feed (tenant, entity);
+-- For rounds, which are of all tenants.
+CREATE INDEX feed_by_xid ON feed (xid, id);
+
+-- Rounds give changes their positions. A change belongs to the round whose `seen` sees it and whose `before` doesn't, and, where
+-- several share these because there were so many, to that between whose ids (`low`, `high`) its own lies. Its position is `first`
+-- plus its rank by id among those of the round, of which there are `size`. None of them was committed before `oldest`, and all
+-- were at `at`, by this server's clock.
+CREATE TABLE feed_rounds (
+    first  bigint NOT NULL,
+    size   bigint NOT NULL,
+    low    bigint NOT NULL,
+    high   bigint NOT NULL,
+    before pg_snapshot NOT NULL,
+    seen   pg_snapshot NOT NULL,
+    oldest timestamptz NOT NULL,
+    at     timestamptz NOT NULL,
+    CONSTRAINT feed_rounds_pkey PRIMARY KEY (first)
+);
+
+-- What the feed is of. `database` is the one in which its transaction numbers were given: they mean nothing in another, to which
+-- a dump or a copy brings them, and there a new feed begins. `life` is random, another one with each restore. One row; there is
+-- no key, so that one that a dump adds is noticed and not refused.
+CREATE TABLE feed_lives (
+    database text COLLATE "C" NOT NULL,
+    life     uuid NOT NULL
+);
+
+-- Which feed this is, where it is: whether its transaction numbers mean something here, and the number of its incarnation,
+-- which is another one on each timeline too.
+CREATE VIEW feed_identity AS
+SELECT here.database, coalesce(bool_and(feed_lives.database = here.database), false) AS is_ours,
+    substr(sha256(convert_to(concat_ws(' ',
+        here.database, here.timeline, string_agg(feed_lives::text, ' ' ORDER BY feed_lives::text)
+    ), 'UTF8')), 1, 16) AS incarnation
+FROM (
+    SELECT concat_ws('.',
+            system_identifier, (SELECT oid FROM pg_database WHERE datname = current_database()), 'feed'::regclass::oid
+        ) AS database,
+        left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline
+    FROM pg_control_system()
+) AS here LEFT JOIN feed_lives ON true
+GROUP BY here.database, here.timeline;
+
+INSERT INTO feed_lives SELECT database, gen_random_uuid() FROM feed_identity;
 
 -- Changesets that happen once. `type` and `reference` name the entity of the first write; `receipt` is NULL once that
 -- entity was deleted.

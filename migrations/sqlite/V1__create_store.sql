@@ -64,7 +64,8 @@ CREATE TABLE profile_emails (
 ) STRICT, WITHOUT ROWID;
 
 -- Every change in the order of commits. `entity` is the id of the life that the change was of, NULL where that life began
--- and ended in one changeset; `changes` is NULL once a deletion blanked it. AUTOINCREMENT, so that the position of a pruned
+-- and ended in one changeset; `changes` is NULL once a deletion blanked it. `at` is the moment of the changeset; `written`, a little
+-- before the commit, is by this machine's clock, whose milliseconds are enough. AUTOINCREMENT, so that the position of a pruned
 -- row is never given out again.
 CREATE TABLE feed (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -75,11 +76,19 @@ CREATE TABLE feed (
     version INTEGER NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('created', 'updated', 'deleted')),
     changes TEXT,
-    at INTEGER NOT NULL
+    at INTEGER NOT NULL,
+    written INTEGER NOT NULL DEFAULT (CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000)
 ) STRICT;
 
 -- For the deletion of an entity, which blanks what the feed says of it.
 CREATE INDEX feed_by_entity ON feed (tenant, entity);
+
+-- Which feed this is: random, another one in each new store and with each restore. One row.
+CREATE TABLE feed_lives (
+    life BLOB NOT NULL
+) STRICT;
+
+INSERT INTO feed_lives (life) VALUES (randomblob(16));
 
 -- What was answered under a client's key. `receipt` is NULL once the entity it names was deleted.
 CREATE TABLE idempotency_keys (

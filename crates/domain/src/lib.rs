@@ -11,6 +11,7 @@
 pub mod changeset;
 pub mod entity;
 pub mod fact;
+pub mod feed;
 pub mod json;
 pub mod key;
 pub mod line;
@@ -28,6 +29,7 @@ pub use changeset::{
 };
 pub use entity::{Entity, EntityView, Living};
 pub use fact::{Fact, FieldFacts};
+pub use feed::{FeedChange, FeedPosition, Incarnation};
 pub use key::{EntityKey, EntityType, FieldName, ProfileId, Reference, SourceName, TenantId, Version};
 pub use moment::Moment;
 pub use plan::Policy;

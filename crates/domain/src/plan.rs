@@ -107,6 +107,12 @@ impl ChangeKind {
             Self::Deleted => "deleted",
         }
     }
+
+    /// From what is stored.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Created, Self::Updated, Self::Deleted].into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 /// One pass over all writes.

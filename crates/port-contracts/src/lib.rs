@@ -11,6 +11,7 @@ mod bulk;
 mod cache;
 pub mod disk;
 mod entities;
+mod feed;
 mod model;
 mod random;
 mod scale;
@@ -125,6 +126,14 @@ macro_rules! store_cases {
                 outdated_are_walked_once
                 restore_is_exact
                 tenants_are_listed
+                // feed
+                idle_numbering_writes_nothing
+                numbering_may_be_done_by_all
+                places_are_for_good
+                readers_miss_nothing
+                renewing_begins_another_incarnation
+                trimming_leaves_the_rest
+                unread_changes_tell_their_age
                 // secrets
                 secrets_made_once
                 secrets_rotate_keeping_two
@@ -186,6 +195,7 @@ pub mod cases {
             addresses::*, atomic::*, catalog::*, deletion::*, durable::*, feed::*, idempotency::*, listing::*, merging::*,
             paging::*, races::*, values::*,
         },
+        feed::*,
         model::model_agrees,
         secrets::*,
     };

@@ -49,7 +49,8 @@ planted! {
     reading_what_was_before: StaleReads is noticed by reads_see_commits model_agrees;
     mixing_tenants: MixesTenants is noticed by tenants_are_apart;
     writing_for_nothing: TouchesAlways is noticed by
-        unchanged_writes_nothing unchanged_items_write_nothing values_round_trip unchanged_keeps_its_key;
+        unchanged_writes_nothing unchanged_items_write_nothing values_round_trip unchanged_keeps_its_key
+        idle_numbering_writes_nothing;
     dropping_facts_that_lost: DropsLosers is noticed by
         facts_are_kept_beside_the_winner priority_outvotes_the_newest higher_revision_resolves_anew
         model_agrees;
@@ -77,5 +78,12 @@ planted! {
     making_many_secrets: ManySecrets is noticed by secrets_made_once;
     keeping_every_secret: KeepsSecrets is noticed by secrets_rotate_keeping_two;
     sorting_a_list: Scans is noticed by list_is_backed_by_an_index;
+    giving_places_by_tenant: PlacesByTenant is noticed by readers_miss_nothing places_are_for_good;
+    leaving_a_change_out_between_pages: SkipsBetweenPages is noticed by readers_miss_nothing places_are_for_good;
+    counting_places_from_the_oldest_kept: PlacesMove is noticed by trimming_leaves_the_rest;
+    giving_places_twice: NumbersTwice is noticed by numbering_may_be_done_by_all readers_miss_nothing;
+    saying_that_nothing_follows: NothingUnread is noticed by unread_changes_tell_their_age;
+    telling_the_age_of_what_was_read: AgeOfTheRead is noticed by unread_changes_tell_their_age;
+    keeping_the_incarnation: KeepsTheIncarnation is noticed by renewing_begins_another_incarnation;
     sharing_an_index: SharedIndex is noticed by every_index_starts_with_the_tenant;
 }

@@ -25,7 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, Either, Ready, ready};
-use profile_domain::{EntityKey, TenantId, Version};
+use profile_domain::{EntityKey, Incarnation, TenantId, Version};
 use thiserror::Error;
 
 use crate::BoxError;
@@ -169,8 +169,8 @@ pub struct Ticket {
 pub struct Mark {
     /// What it holds now.
     pub namespace: Namespace,
-    /// Whose feed: a number for one life of a store, which a restore from a backup ends.
-    pub incarnation: u128,
+    /// Whose feed.
+    pub incarnation: Incarnation,
     /// The last position applied.
     pub position: i64,
     /// To be named by a fill or write-through of any key of this part. `None` while the part takes nothing.
@@ -192,7 +192,7 @@ pub struct Change {
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
     /// Whose feed.
-    pub incarnation: u128,
+    pub incarnation: Incarnation,
     /// It holds every change after this position …
     pub from: i64,
     /// … up to and with this one.
@@ -207,7 +207,7 @@ pub struct Begin {
     /// The namespace that shall end, as it was seen by whoever decided so; `None` where nothing was begun.
     pub instead_of: Option<Namespace>,
     /// Whose feed.
-    pub incarnation: u128,
+    pub incarnation: Incarnation,
     /// The position from which it will be followed.
     pub position: i64,
     /// For how long no tickets are given: [`Spans::lag`], unless every load sees all that is committed when it begins. The

@@ -14,6 +14,7 @@ mod bulk;
 pub mod cache;
 mod deadline;
 mod entities;
+mod feed;
 mod secrets;
 
 use async_trait::async_trait;
@@ -23,11 +24,12 @@ pub use bulk::{Bulk, EmailOwners, EntityStream};
 pub use cache::{Cache, CacheError};
 pub use deadline::Deadline;
 pub use entities::{CommitError, Entities};
+pub use feed::{Feed, FeedPage, FeedState, Numbered};
 pub use secrets::{SecretKey, Secrets};
 
 /// Where everything is kept: the sum of the ports below.
 #[async_trait]
-pub trait Store: Entities + Bulk + Secrets {
+pub trait Store: Entities + Bulk + Feed + Secrets {
     /// Asks the store for a sign of life: whether it would answer reads and take writes now.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use profile_domain::{EntityKey, TenantId, Version};
+use profile_domain::{EntityKey, Incarnation, TenantId, Version};
 use profile_ports::cache::{Begin, Fill, Hit, Mark, Namespace, Put, Spans, Standing, State, Step, Ticket};
 
 use crate::{
@@ -33,7 +33,7 @@ pub(crate) struct Shard {
 
 struct Begun {
     namespace: Namespace,
-    incarnation: u128,
+    incarnation: Incarnation,
     position: i64,
     /// From when on tickets are given.
     opens_at: Duration,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use profile_domain::{EntityKey, EntityType, Reference, TenantId, Version};
+use profile_domain::{EntityKey, EntityType, Incarnation, Reference, TenantId, Version};
 use profile_memory::{MemoryCache, Settings, Size};
 use profile_ports::{
     Cache as _,
@@ -25,7 +25,7 @@ fn settings() -> Settings {
 async fn begun(registry: &Registry) -> MemoryCache {
     let cache = MemoryCache::new(&settings(), registry).expect("an empty registry");
     for part in 0..cache.parts() {
-        let begin = Begin { instead_of: None, incarnation: 1, position: 0, quiet: Duration::ZERO };
+        let begin = Begin { instead_of: None, incarnation: Incarnation(1), position: 0, quiet: Duration::ZERO };
         cache.begin(part, &begin).await.expect("a beginning");
     }
     cache

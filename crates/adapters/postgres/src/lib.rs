@@ -4,7 +4,7 @@
 //! is stored: it loads what a changeset names, lets the domain make a plan under the locks, and writes the plan.
 //!
 //! Read in this order: `commit.rs` (the way in), `write.rs` (a plan as statements), `entities.rs` (the reads), `bulk.rs` and
-//! `export.rs` (reads of many), `pool.rs` (connections, and what happens when they fail), `lanes.rs` (connections that readers
+//! `export.rs` (reads of many), `feed.rs`, `pool.rs` (connections, and what happens when they fail), `lanes.rs` (connections that readers
 //! share), `error.rs`.
 //!
 //! **Behind a pooler in transaction mode** everything works: no lock and no setting outlives its transaction. Only prepared
@@ -19,6 +19,7 @@ mod commit;
 mod entities;
 mod error;
 mod export;
+mod feed;
 mod idempotency;
 mod lanes;
 mod metrics;

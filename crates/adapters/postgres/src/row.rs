@@ -75,11 +75,11 @@ pub(crate) fn reference(row: &Row) -> Result<Reference, StoreError> {
     Reference::parse(get(row, "reference")?).map_err(corrupt)
 }
 
-fn version(row: &Row) -> Result<Version, StoreError> {
+pub(crate) fn version(row: &Row) -> Result<Version, StoreError> {
     Version::new(get(row, "version")?).ok_or_else(|| corrupt("a version is below 1"))
 }
 
-fn moment(row: &Row, column: &str) -> Result<Moment, StoreError> {
+pub(crate) fn moment(row: &Row, column: &str) -> Result<Moment, StoreError> {
     get::<jiff::Timestamp>(row, column).map(Moment::from)
 }
 

@@ -175,7 +175,7 @@ impl Bulk for SqliteStore {
 
 impl SqliteStore {
     /// Reads on a thread that may block.
-    async fn read_apart<T: Send + 'static>(
+    pub(crate) async fn read_apart<T: Send + 'static>(
         &self,
         name: &'static str,
         deadline: Deadline,

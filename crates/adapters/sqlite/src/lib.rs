@@ -9,6 +9,7 @@ mod bulk;
 mod commit;
 mod entities;
 mod error;
+mod feed;
 mod list;
 mod log;
 mod metrics;

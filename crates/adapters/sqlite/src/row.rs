@@ -67,6 +67,6 @@ pub(crate) fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<
     Ok(text.map(serde_json::from_str).transpose()?)
 }
 
-fn version(row: &Row<'_>, column: usize) -> Result<Version, Failure> {
+pub(crate) fn version(row: &Row<'_>, column: usize) -> Result<Version, Failure> {
     Ok(Version::new(row.get(column)?).ok_or(Malformed("version"))?)
 }

@@ -1,6 +1,7 @@
 //! A store in memory that runs the domain's planning, and calls that check every answer against the OpenAPI description.
 
 mod bulk;
+mod feed;
 
 use std::{
     collections::HashMap,

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use profile_domain::Incarnation;
 use profile_ports::cache::{Begin, Put, Step};
 use tokio::{sync::Barrier, task::JoinSet};
 
@@ -22,7 +23,7 @@ pub async fn cache_steps_leave_no_gap<F: CacheFixture>() {
 
     let mark = tier.follow(part, 1, 5, &second).await.expect("a mark");
     assert_eq!(mark.position, 0, "a gap");
-    let foreign = Step { incarnation: INCARNATION + 1, from: 0, to: 5, changes: &second };
+    let foreign = Step { incarnation: Incarnation(INCARNATION.0 + 1), from: 0, to: 5, changes: &second };
     let mark = tier.cache.follow(part, &foreign).await.expect("a step").expect("a mark");
     assert_eq!((mark.position, mark.incarnation), (0, INCARNATION), "another feed");
     assert_eq!(tier.state(&key(1)).await, Some(living(&key(1), 1)), "nothing was applied");

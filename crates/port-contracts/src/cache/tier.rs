@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use profile_domain::{EntityKey, ProfileId, TenantId, Version};
+use profile_domain::{EntityKey, Incarnation, ProfileId, TenantId, Version};
 use profile_ports::{
     Cache,
     cache::{Begin, Change, Fill, Got, Mark, Put, Spans, Standing, State, Step, Ticket},
@@ -14,7 +14,7 @@ use super::{CacheFixture, CacheLimits};
 
 pub(super) const SPANS: Spans = Spans { load: Duration::from_millis(500), lag: Duration::from_millis(200) };
 pub(super) const LONG: Duration = Duration::from_mins(1);
-pub(super) const INCARNATION: u128 = 7;
+pub(super) const INCARNATION: Incarnation = Incarnation(7);
 
 /// Room for whatever a case puts.
 pub(super) const AMPLE: CacheLimits =

@@ -1,15 +1,19 @@
 //! Tables as maps.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::{Duration, Instant},
+};
 
 use profile_domain::{
-    Entity, EntityKey, EntityView, Living, Properties, Reference, TenantId, Version,
+    Entity, EntityKey, EntityView, FeedChange, FeedPosition, Incarnation, Living, Moment, Properties, Reference, TenantId,
+    Version,
     plan::{EntityChange, Plan},
     search::{ListQuery, Order, SearchKey},
     text::EmailKey,
 };
 use profile_port_contracts::FeedRow;
-use profile_ports::SecretKey;
+use profile_ports::{FeedState, SecretKey};
 use serde_json::{Map, Value};
 
 use super::Bug;
@@ -18,12 +22,17 @@ use super::Bug;
 pub(crate) struct Disk {
     pub(crate) entities: BTreeMap<(TenantId, EntityKey), Row>,
     pub(crate) feed: Vec<(TenantId, FeedRow)>,
+    /// When each of these was written.
+    written: Vec<Instant>,
+    /// Of the feed, from the beginning.
+    trimmed: usize,
+    pub(crate) incarnation: u128,
     pub(crate) keys: BTreeMap<(TenantId, &'static str, String), Kept>,
     pub(crate) secrets: Vec<SecretKey>,
     emails: BTreeMap<(TenantId, EmailKey), Reference>,
     values: BTreeSet<(TenantId, SearchKey, i64)>,
     last_id: i64,
-    touched: u64,
+    pub(crate) touched: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +108,7 @@ impl Disk {
         } else {
             self.feed.extend(rows);
         }
+        self.written.resize(self.feed.len(), Instant::now());
         let entity = spoiled(change.after, change.was_living || change.ended_life, bug);
         self.entities.insert(place, Row { entity, id, name_key: change.name_key });
     }
@@ -168,6 +178,53 @@ impl Disk {
         }
         let limit = if is(Bug::ShortPages) && query.limit > 1 { query.limit - 1 } else { query.limit };
         rows.into_iter().take(limit).filter_map(|(key, _)| self.view(tenant, key, 0)).collect()
+    }
+
+    pub(crate) fn feed_state(&self) -> FeedState {
+        let place = |count: usize| FeedPosition(i64::try_from(count).expect("few changes"));
+        FeedState { incarnation: Incarnation(self.incarnation), trimmed: place(self.trimmed), head: place(self.feed.len()) }
+    }
+
+    pub(crate) fn feed_after(&self, after: FeedPosition, limit: usize, bug: u8) -> Vec<FeedChange> {
+        let is = |planted: Bug| bug == planted as u8;
+        let mut rows: Vec<&(TenantId, FeedRow)> = self.feed.iter().collect();
+        if is(Bug::PlacesByTenant) {
+            rows.sort_by_key(|(tenant, _)| tenant.clone());
+        }
+        let begin = usize::try_from(after.0).expect("a place");
+        if begin < self.trimmed {
+            return Vec::new();
+        }
+        let skipped = usize::from(is(Bug::SkipsBetweenPages) && limit < 10 && begin > 0);
+        rows.into_iter()
+            .skip(begin + skipped)
+            .zip(after.0 + 1..)
+            .take(limit)
+            .map(|((tenant, row), place)| FeedChange {
+                position: FeedPosition(place),
+                tenant: tenant.clone(),
+                key: row.key.clone(),
+                version: row.version,
+                kind: row.kind,
+                changes: row.changes.clone(),
+                at: Moment::MIN,
+            })
+            .collect()
+    }
+
+    pub(crate) fn unread(&self, after: FeedPosition, bug: u8) -> Option<Duration> {
+        let is = |planted: Bug| bug == planted as u8;
+        let next = usize::try_from(after.0).expect("a place");
+        let written = self.written.get(next)?;
+        let told = if is(Bug::AgeOfTheRead) && next > 0 { &self.written[next - 1] } else { written };
+        (!is(Bug::NothingUnread)).then(|| told.elapsed())
+    }
+
+    pub(crate) fn trim_feed(&mut self, bug: u8) {
+        if bug == Bug::PlacesMove as u8 {
+            self.feed.clear();
+        }
+        self.trimmed = self.feed.len();
     }
 
     pub(crate) fn dump(&self) -> BTreeMap<String, Vec<String>> {

@@ -11,14 +11,16 @@ use std::{
 
 use async_trait::async_trait;
 use profile_domain::{
-    Changeset, Entity, EntityKey, EntityView, Policy, Receipt, TenantId,
+    Changeset, Entity, EntityKey, EntityView, FeedPosition, Moment, Policy, Receipt, TenantId,
     changeset::MAX_ITEMS,
     plan::{Draft, Plan},
     search::ListQuery,
     stored::{receipt_from_json, receipt_to_json},
 };
 use profile_port_contracts::{FeedRow, Fixture, Index};
-use profile_ports::{CommitError, Deadline, Entities, SecretKey, Secrets, Store, StoreError};
+use profile_ports::{
+    CommitError, Deadline, Entities, Feed, FeedPage, FeedState, Numbered, SecretKey, Secrets, Store, StoreError,
+};
 
 use disk::{Disk, Kept};
 
@@ -89,6 +91,20 @@ pub(crate) enum Bug {
     Scans,
     /// Has an index over all tenants.
     SharedIndex,
+    /// Gives places by tenant.
+    PlacesByTenant,
+    /// Leaves a change out between two pages.
+    SkipsBetweenPages,
+    /// Counts places from the oldest that is kept.
+    PlacesMove,
+    /// Gives every caller's changes places anew.
+    NumbersTwice,
+    /// Says of every page that nothing follows it.
+    NothingUnread,
+    /// Tells the age of the change before.
+    AgeOfTheRead,
+    /// Goes on as the same feed.
+    KeepsTheIncarnation,
 }
 
 /// A fixture over memory, with the bug of this number.
@@ -209,6 +225,45 @@ impl Entities for PlainStore {
 
     async fn list(&self, tenant: &TenantId, query: &ListQuery, _: Deadline) -> Result<Vec<EntityView>, StoreError> {
         Ok(self.seen().list(tenant, query, self.bug))
+    }
+}
+
+#[async_trait]
+impl Feed for PlainStore {
+    async fn number_feed(&self, _: Deadline) -> Result<Numbered, StoreError> {
+        let mut disk = self.disk();
+        if self.has(Bug::TouchesAlways) {
+            disk.touched += 1;
+        }
+        if self.has(Bug::NumbersTwice)
+            && let Some(last) = disk.feed.last().cloned()
+        {
+            disk.feed.push(last);
+        }
+        Ok(Numbered { state: disk.feed_state(), complete: true })
+    }
+
+    async fn feed_after(&self, position: FeedPosition, limit: usize, _: Deadline) -> Result<FeedPage, StoreError> {
+        let disk = self.disk();
+        let changes = disk.feed_after(position, limit, self.bug);
+        let next = changes.last().map_or(position, |last| last.position);
+        Ok(FeedPage { state: disk.feed_state(), unread: disk.unread(next, self.bug), changes })
+    }
+
+    async fn trim_feed(&self, before: Moment, _: Deadline) -> Result<FeedState, StoreError> {
+        let mut disk = self.disk();
+        // All changes are of one moment here.
+        if before == Moment::MAX {
+            disk.trim_feed(self.bug);
+        }
+        Ok(disk.feed_state())
+    }
+
+    async fn renew_feed(&self, _: Deadline) -> Result<(), StoreError> {
+        if !self.has(Bug::KeepsTheIncarnation) {
+            self.disk().incarnation += 1;
+        }
+        Ok(())
     }
 }
 

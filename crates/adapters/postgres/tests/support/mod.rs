@@ -41,6 +41,37 @@ impl Database {
         Self { name, server }
     }
 
+    /// With everything that is in another one, which nobody may be connected to.
+    pub(crate) async fn copy_of(other: &Self) -> Self {
+        let copy = Self::create_on(other.server.clone()).await;
+        let client = connect(&copy.server).await;
+        client.batch_execute(&format!("DROP DATABASE {}", copy.name)).await.unwrap();
+        client.batch_execute(&format!("CREATE DATABASE {} TEMPLATE {}", copy.name, other.name)).await.unwrap();
+        copy
+    }
+
+    /// With everything that is in another one, by way of a dump.
+    pub(crate) async fn restored_from(other: &Self) -> Self {
+        let restored = Self::create_on(other.server.clone()).await;
+        let programs: String = connect(&other.server)
+            .await
+            .query_one("SELECT setting FROM pg_config WHERE name = 'BINDIR'", &[])
+            .await
+            .unwrap()
+            .get(0);
+        let run = |program: &str, database: &Self| {
+            let (settings, mut command) = (database.settings(), Command::new(format!("{programs}/{program}")));
+            command.args(["--host", &settings.host, "--port", &settings.port.to_string()]);
+            command.args(["--username", &settings.user, "--dbname", &settings.database]);
+            command
+        };
+        let mut dump = run("pg_dump", other).stdout(Stdio::piped()).spawn().unwrap();
+        let mut psql = run("psql", &restored);
+        psql.args(["--quiet", "--set", "ON_ERROR_STOP=1"]).stdin(dump.stdout.take().unwrap()).stdout(Stdio::null());
+        assert!(psql.status().unwrap().success() && dump.wait().unwrap().success(), "the dump was not restored");
+        restored
+    }
+
     /// For a store that uses it.
     pub(crate) fn settings(&self) -> Settings {
         let host = match &self.server.get_hosts()[0] {
