@@ -70,7 +70,8 @@ impl App {
         Ok(lines.boxed())
     }
 
-    /// Begins to take an export back, into a tenant that never had a profile.
+    /// Begins to take an export back, into a tenant that never had a profile. What was made from the feed before, caches say, is not
+    /// believed any more: who knows what was there before the tenant was empty.
     ///
     /// # Errors
     /// [`RestoreError::NotEmpty`], or the store's.
@@ -78,6 +79,7 @@ impl App {
         if !self.store.is_empty(tenant, deadline).await? {
             return Err(RestoreError::NotEmpty);
         }
+        self.store.renew_feed(deadline).await?;
         Ok(Restore { app: self.clone(), tenant: tenant.clone(), writes: Vec::new() })
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{any_command, command, export, import};
 use crate::{
     stores::{Backend, create, on_both_stores, profile},
-    support::folder,
+    support::{folder, fresh_database},
 };
 
 on_both_stores!(
@@ -137,6 +137,24 @@ async fn a_restore_takes_all_or_nothing_and_only_where_nothing_is(backend: Backe
     assert!(command(&backend, &["import", "--restore", &file]).starts_with("4 profiles restored"));
     refused(&file, "the tenant is not empty");
     assert!(command(&backend, &["import", "--restore", &file, "--tenant", "other"]).starts_with("4 profiles restored"));
+}
+
+/// So that nothing that was made from the feed before, in a cache that outlived what the store lost, is believed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_begins_another_incarnation_of_the_feed() {
+    let (database, folder) = (fresh_database().await, folder());
+    let file = path(&folder, "lines.ndjson", &fill(&Backend::sqlite()).await);
+    let (client, connection) = tokio_postgres::connect(&database.url(), tokio_postgres::NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    let backend = Backend::Postgres(Box::new(database));
+    command(&backend, &["migrate"]);
+    let incarnation =
+        async || client.query_one("SELECT incarnation FROM feed_identity", &[]).await.expect("a feed").get::<_, Vec<u8>>(0);
+    let before = incarnation().await;
+    command(&backend, &["export"]);
+    assert_eq!(incarnation().await, before);
+    command(&backend, &["import", "--restore", &file]);
+    assert_ne!(incarnation().await, before);
 }
 
 async fn all_tenants_go_out_and_in(backend: Backend) {
