@@ -8,6 +8,7 @@ mod postgres_import;
 mod rows;
 mod sqlite;
 mod sqlite_writer;
+mod tailing;
 
 use std::{fs, net::TcpListener, path::Path};
 
@@ -20,6 +21,7 @@ use clap::{Args, Subcommand};
 
 pub(crate) use postgres_import::{create_plain, fill as fill_postgres, import as import_postgres};
 pub(crate) use sqlite_writer::fill as fill_sqlite;
+pub(crate) use tailing::Tailing;
 
 /// As many as the service has by default.
 const POOL_SIZE: usize = 16;

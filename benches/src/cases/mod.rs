@@ -31,6 +31,7 @@ pub(crate) const CASES: &[Case] = &[
     case("get-postgres", "GET one profile, PostgreSQL", reads::get_postgres),
     case("post-postgres", "POST, PostgreSQL", writes::post_postgres),
     case("post-sqlite", "POST, SQLite", writes::post_sqlite),
+    case("feed-postgres", "POST while two instances number and tail the feed, PostgreSQL", writes::feed_postgres),
     case("put-sqlite", "PUT that changes nothing, SQLite", writes::put_sqlite),
     case("put-postgres", "PUT that changes nothing, PostgreSQL", writes::put_postgres),
     case("import-postgres", "import of 100,000 lines and again, PostgreSQL", import::import_postgres),

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 
 use super::throughput;
 use crate::{
@@ -60,6 +60,39 @@ pub(super) fn post_sqlite(bench: &Bench) -> Result<Vec<Row>> {
     )?;
     let against = "actix + one bare rusqlite writer of the same rows that commits in groups, `synchronous=FULL`";
     Ok(vec![Row::ratio("`POST`, SQLite", against, &values[0], &values[1], Target::AtLeast(0.60))])
+}
+
+/// What the feed costs commits: against a store without the index that numbering needs, whose feed nobody numbers or follows.
+pub(super) fn feed_postgres(bench: &Bench) -> Result<Vec<Row>> {
+    let mut fixture = Fixture::empty(bench, Kind::Postgres, "feed")?;
+    let mut bare_fixture = Fixture::empty(bench, Kind::Postgres, "feed_bare")?;
+    let (Store::Postgres(database), Store::Postgres(bare_database)) = (fixture.store.clone(), &bare_fixture.store) else {
+        bail!("these stores are on PostgreSQL");
+    };
+    database::run(bare_database, "DROP INDEX feed_by_xid")?;
+    let (ours, bare) = (fixture.service()?, bare_fixture.service()?);
+    let nexts = [creations(POST), creations(POST)];
+    let mut followed = closed(bench, Load { server: ours, next: &nexts[0], status: 201, least_body: 300 });
+    let values = throughput(
+        bench,
+        vec![
+            Box::new(move || {
+                let tailing = bare::Tailing::start(&database);
+                let rate = followed()?;
+                tailing.end()?;
+                Ok(rate)
+            }),
+            closed(bench, Load { server: bare, next: &nexts[1], status: 201, least_body: 300 }),
+        ],
+    )?;
+    let against = "the same without: nothing numbered, nobody tailing, no index for it";
+    Ok(vec![Row::ratio(
+        "`POST`, PostgreSQL, the feed numbered and tailed by two",
+        against,
+        &values[0],
+        &values[1],
+        Target::AtLeast(0.95),
+    )])
 }
 
 /// A profile that was never there, each time.
