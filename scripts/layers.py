@@ -2,7 +2,7 @@
 """Compares the arrows between crates with the map in ARCHITECTURE.md.
 
 Refuses an arrow that the map lacks, a crate that the map lacks or has too many, and anything beneath the domain but the few
-libraries named here. Tests may also use the contracts, and what lies beneath the crates that theirs depends on: a test of `http`
+libraries named here. Tests may also use the contracts, the cache in memory, and what lies beneath the crates that theirs depends on: a test of `http`
 puts a store of its own under the application.
 """
 
@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 DOMAIN_LIBRARIES = {"thiserror", "uuid", "jiff", "serde", "serde_json"}
-CONTRACTS = "profile-port-contracts"
+# What tests of every crate may use: the contracts, and the adapter that is plain memory.
+FOR_TESTS = {"profile-port-contracts", "profile-memory"}
 
 
 def allowed_arrows(text):
@@ -49,7 +50,7 @@ def problems(metadata, arrows, root):
         for dependency in package["dependencies"]:
             target, kind = dependency["name"], dependency["kind"] or "normal"
             if target in ours:
-                free = allowed is None or target in allowed or (kind == "dev" and target in beneath(name, arrows) | {CONTRACTS})
+                free = allowed is None or target in allowed or (kind == "dev" and target in beneath(name, arrows) | FOR_TESTS)
                 if not free:
                     yield f"{name} may not depend on {target} ({kind})"
             elif name == "profile-domain" and kind != "dev" and target not in DOMAIN_LIBRARIES:

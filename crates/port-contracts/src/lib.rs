@@ -14,6 +14,7 @@ mod entities;
 mod feed;
 mod model;
 mod random;
+pub mod redis;
 mod scale;
 mod secrets;
 
@@ -25,6 +26,7 @@ use profile_ports::Store;
 use serde_json::{Map, Value};
 
 pub use cache::{CacheFixture, CacheLimits, CacheSize, Planted};
+pub use random::{Random, seed};
 pub use scale::scaled;
 
 /// A fresh, isolated store, and a look behind its port.

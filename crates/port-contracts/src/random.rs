@@ -3,10 +3,12 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// From a seed: the same seed, the same numbers.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -19,22 +21,25 @@ impl Random {
     }
 
     /// A number below this one.
-    pub(crate) fn below(&mut self, end: u32) -> u32 {
+    ///
+    /// # Panics
+    /// Never.
+    pub fn below(&mut self, end: u32) -> u32 {
         u32::try_from(self.next() % u64::from(end)).expect("a remainder is below its divisor")
     }
 
     /// True so many times in a hundred.
-    pub(crate) fn percent(&mut self, chance: u32) -> bool {
+    pub fn percent(&mut self, chance: u32) -> bool {
         self.below(100) < chance
     }
 
     /// One of these.
-    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(u32::try_from(items.len()).expect("few items")) as usize]
     }
 
     /// Brings them into any order.
-    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for index in (1..items.len()).rev() {
             let other = self.below(u32::try_from(index + 1).expect("few items")) as usize;
             items.swap(index, other);
@@ -46,7 +51,8 @@ impl Random {
 ///
 /// # Panics
 /// If `TEST_SEED` is set and is no number.
-pub(crate) fn seed() -> u64 {
+#[must_use]
+pub fn seed() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "a failed test is repeated by naming its seed")]
     let named = std::env::var("TEST_SEED").ok();
     // std seeds its hash maps from the system's randomness: enough of it, without another dependency.

@@ -23,6 +23,8 @@ const STEPS: u32 = 80;
 /// So little that everything is evicted at times; and floors overflow in every other history.
 const LIMITS: CacheLimits = CacheLimits { entries: 2, bytes: 1_500, absences: 1, floors: 100, spans: SPANS };
 const FEW_FLOORS: usize = 2;
+/// Histories in which everything must have come up. Adapters over a network run fewer.
+const ENOUGH: u32 = 100;
 
 /// Ten thousand random histories of loads (from replicas that lag, and arriving late), fills, writes through, deletions,
 /// creations, invalidations, steps along the feed, beginnings, removals, expiry and eviction: no reader is given something
@@ -42,7 +44,7 @@ pub async fn cache_never_goes_back<F: CacheFixture>() {
         tally = tally.plus(&history.tally);
     }
     eprintln!("{tally:?}");
-    if F::KEEPS {
+    if F::KEEPS && F::schedules() >= ENOUGH {
         let Tally { living, absent, stored, older, late, shut } = tally;
         for (what, times) in
             [("living", living), ("absent", absent), ("stored", stored), ("older", older), ("late", late), ("shut", shut)]
