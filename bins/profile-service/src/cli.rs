@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use profile_domain::{Moment, SourceName, TenantId};
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Openapi,
     /// Ask the service on this machine how it is: exit code 0 if well
     Healthcheck(Healthcheck),
+    /// Delete old entries of the cache in Redis
+    Cleanup(Cleanup),
     /// Serve generated profiles, and print calls to try
     Demo(Demo),
     /// Import profiles from lines of JSON; refused lines go to standard error
@@ -71,6 +73,20 @@ pub(crate) struct Healthcheck {
     /// Ask whether it is ready for requests, not only whether it lives
     #[arg(long)]
     pub(crate) ready: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Cleanup {
+    /// How old: a number and s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "4h", value_parser = parse_duration)]
+    pub(crate) older_than: Duration,
+    /// Keys to look at each second, at most
+    #[arg(long, value_name = "KEYS", default_value_t = NonZeroU32::new(2_000).expect("more than none"))]
+    pub(crate) per_second: NonZeroU32,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    crate::config::parse_duration(text).ok_or_else(|| "a duration is a number and ms, s, m, h or d, such as 4h".to_owned())
 }
 
 #[derive(Args)]

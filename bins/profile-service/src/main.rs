@@ -3,6 +3,8 @@
 //! Read in this order: [`cli`], [`config`], [`serve`], [`store`].
 
 mod bulk;
+mod caches;
+mod cleanup;
 mod cli;
 mod config;
 mod demo;
@@ -79,6 +81,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::RotateSecret => {
             let config = load()?;
             on_main_runtime(rotate_secret(&config))
+        }
+        Command::Cleanup(options) => {
+            let config = load()?;
+            on_main_runtime(cleanup::run(&config, &options))
         }
         Command::Import(options) => {
             let config = load()?;

@@ -15,11 +15,13 @@ use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    caches::with_caches,
     cli,
     config::{Config, ConfigError, Database},
     demo, environment, print,
     startup::bring_up,
     store::{Opened, Purpose},
+    telemetry,
 };
 
 /// How long requests that are being answered may still take when the service stops. With the longest `SHUTDOWN_GRACE` and
@@ -43,20 +45,24 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     let registry = Registry::new();
     let opened = Opened::open(&config, Purpose::Serving, &registry).await?;
     log_start(&config);
-    let app = app(&opened, &config);
+    let app = with_caches(app(&opened, &config), &config, &registry)?;
 
     let operations = Arc::new(Operations::new());
     let service = Service::new(app.clone(), http_settings(&config, options), Arc::clone(&operations), registry)?;
-    let (listener, address) = listen(&config)?;
+    let (listener, address) = listen(config.server.address, "SERVER_HOST and SERVER_PORT are")?;
+    let (admin_listener, admin_address) = listen(config.server.admin, "ADMIN_ADDRESS is")?;
+    let admin = profile_http::serve_admin(admin_listener, service.clone(), telemetry::set_level)?;
     let server = profile_http::serve(listener, service, config.server.workers)?;
-    let handle = server.handle();
+    let (handle, admin_handle) = (server.handle(), admin.handle());
+    tokio::spawn(admin);
     let mut server = tokio::spawn(server);
     if let Some(file) = &options.port_file {
         announce(file, address)?;
     }
-    tracing::info!(address = %address, "listening");
+    tracing::info!(address = %address, admin = %admin_address, "listening");
 
-    let startup = tokio::spawn({
+    let retention = config.cache.feed_retention;
+    let background = tokio::spawn({
         let (opened, operations) = (opened.clone(), Arc::clone(&operations));
         async move {
             bring_up(&opened, &app).await;
@@ -67,6 +73,7 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
                 print(&demo::calls(address));
             }
             operations.set_started();
+            tokio::join!(app.follow_feed(), app.trim_feed(retention));
         }
     });
 
@@ -78,8 +85,8 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     let stop = async {
         // Whoever routes traffic here learns from `/readyz` and goes elsewhere, while what still comes is answered.
         tokio::time::sleep(config.server.shutdown_grace).await;
-        startup.abort();
-        handle.stop(true).await;
+        background.abort();
+        tokio::join!(handle.stop(true), admin_handle.stop(true));
         tokio::time::timeout(CLOSE_TIMEOUT, opened.close()).await
     };
     tokio::select! {
@@ -123,11 +130,9 @@ fn log_start(config: &Config) {
     }
 }
 
-fn listen(config: &Config) -> anyhow::Result<(TcpListener, SocketAddr)> {
-    let wanted = config.server.address;
-    let listener = TcpListener::bind(wanted).map_err(|error| {
-        ConfigError::new(format!("SERVER_HOST and SERVER_PORT are {wanted}, which can't be listened on: {error}"))
-    })?;
+fn listen(wanted: SocketAddr, named: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(wanted)
+        .map_err(|error| ConfigError::new(format!("{named} {wanted}, which can't be listened on: {error}")))?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }

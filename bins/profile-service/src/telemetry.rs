@@ -3,9 +3,10 @@
 use std::{fs::File, io::IsTerminal, os::fd::AsFd, panic::PanicHookInfo, sync::OnceLock, time::Duration};
 
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::{LevelFilter, Targets},
     layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -21,6 +22,9 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(1);
 /// Standard output is one, and so is what is on its way there.
 static LINES: OnceLock<LogLines> = OnceLock::new();
 
+/// What operators may set while the process runs.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
 /// Sends logs and panics to standard output from here on. Fails where there can be no thread.
 pub(crate) fn start(logging: &Logging) -> std::io::Result<()> {
     let writer = {
@@ -29,8 +33,8 @@ pub(crate) fn start(logging: &Logging) -> std::io::Result<()> {
         let lines = LogLines::start(output)?;
         LINES.get_or_init(|| lines).clone()
     };
-    // Libraries never say more than warnings: at `debug`, drivers log the parameters of statements, which are people's data.
-    let filter = Targets::new().with_target("profile_", logging.level).with_default(logging.level.min(LevelFilter::WARN));
+    let (filter, handle) = reload::Layer::new(filter(logging.level));
+    let _ = FILTER.set(handle);
     let lines = match logging.format {
         Format::Json => {
             tracing_subscriber::fmt::layer().event_format(JsonLines).fmt_fields(JsonLines).with_writer(writer).boxed()
@@ -40,6 +44,18 @@ pub(crate) fn start(logging: &Logging) -> std::io::Result<()> {
     tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// What is logged from now on.
+pub(crate) fn set_level(level: &str) -> Result<(), String> {
+    let level: LevelFilter = level.parse().map_err(|_| format!("{level} is no level"))?;
+    let handle = FILTER.get().ok_or("the log hasn't begun")?;
+    handle.reload(filter(level)).map_err(|error| error.to_string())
+}
+
+/// Libraries never say more than warnings: at `debug`, drivers log the parameters of statements, which are people's data.
+fn filter(level: LevelFilter) -> Targets {
+    Targets::new().with_target("profile_", level).with_default(level.min(LevelFilter::WARN))
 }
 
 /// Waits for the lines that are on their way: before the process ends.

@@ -8,7 +8,7 @@ use profile_ports::Deadline;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::{App, ProfileBody, WriteError};
+use crate::{App, ConsistencyToken, ProfileBody, WriteError};
 
 /// The route under which idempotency keys of this use case are kept.
 const ROUTE: &str = "POST /api/v1/profiles";
@@ -24,6 +24,8 @@ pub struct Created {
     pub reference: String,
     /// The profile as it was created.
     pub body: ProfileBody,
+    /// For reads that must show it.
+    pub token: Option<ConsistencyToken>,
 }
 
 impl App {
@@ -46,11 +48,20 @@ impl App {
         let intent = Intent::Replace(document.clone());
         let changeset = Changeset {
             now: (self.environment.now)(),
-            writes: vec![EntityWrite { key, intent, expect: Expect::Fresh, required: true }],
+            writes: vec![EntityWrite { key: key.clone(), intent, expect: Expect::Fresh, required: true }],
             idempotency,
         };
-        let receipt = self.store.commit(tenant, changeset, deadline).await?;
-        answer(&receipt, document).ok_or(WriteError::Refused(Rejection::Absent))
+        let before = self.reads.before_commit(tenant, &key).await;
+        let receipt = self.commit_one(tenant, &key, changeset, deadline).await?;
+        let mut created = answer(&receipt, document).ok_or(WriteError::Refused(Rejection::Absent))?;
+        if let Some(item) = receipt.outcomes.first() {
+            created.token = self.token(tenant, &item.key, created.body.version);
+        }
+        if receipt.replay == Replay::No {
+            let body = created.body.clone();
+            self.reads.committed(before, tenant, key, body.version, Some((body, receipt.at))).await;
+        }
+        Ok(created)
     }
 }
 
@@ -63,7 +74,7 @@ fn answer(receipt: &Receipt, document: Map<String, Value>) -> Option<Created> {
     let ItemOutcome::Created(version) = item.outcome else { return None };
     let living = newborn(document, receipt.at);
     let reference = &item.key.reference;
-    Some(Created { reference: reference.to_string(), body: ProfileBody::of_living(reference, version, &living) })
+    Some(Created { reference: reference.to_string(), body: ProfileBody::of_living(reference, version, &living), token: None })
 }
 
 fn newborn(document: Map<String, Value>, at: Moment) -> Living {

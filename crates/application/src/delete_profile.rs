@@ -3,10 +3,10 @@
 use profile_domain::{Changeset, EntityKey, EntityWrite, Expect, Intent, ProfileId, TenantId};
 use profile_ports::Deadline;
 
-use crate::{App, WriteError};
+use crate::{App, ConsistencyToken, WriteError};
 
 impl App {
-    /// Deletes a profile that exists.
+    /// Deletes a profile that exists, and gives a token for reads that must not show it.
     ///
     /// # Errors
     /// As [`App::replace_profile`].
@@ -16,10 +16,15 @@ impl App {
         id: ProfileId,
         expect: Expect,
         deadline: Deadline,
-    ) -> Result<(), WriteError> {
-        let write = EntityWrite { key: EntityKey::profile(id), intent: Intent::Delete, expect, required: true };
+    ) -> Result<Option<ConsistencyToken>, WriteError> {
+        let key = EntityKey::profile(id);
+        let write = EntityWrite { key: key.clone(), intent: Intent::Delete, expect, required: true };
         let changeset = Changeset { now: (self.environment.now)(), writes: vec![write], idempotency: None };
-        self.store.commit(tenant, changeset, deadline).await?;
-        Ok(())
+        let before = self.reads.before_commit(tenant, &key).await;
+        let receipt = self.commit_one(tenant, &key, changeset, deadline).await?;
+        let Some((_, version)) = receipt.changed_versions().last() else { return Ok(None) };
+        let token = self.token(tenant, &key, version);
+        self.reads.committed(before, tenant, key, version, None).await;
+        Ok(token)
     }
 }

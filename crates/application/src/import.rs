@@ -194,6 +194,7 @@ impl Import {
             // Nothing is required, there is no key, and a batch is smaller than a changeset may be.
             error => StoreError::Unavailable(error.into()),
         })?;
+        self.app.changed(&self.tenant, &receipt).await;
         let mut done = receipt.outcomes.into_iter();
         let results = targets.into_iter().map(|target| match target {
             Target::Ambiguous => (None, false, LineResult::Refused(ambiguous())),

@@ -64,6 +64,11 @@ impl Keyring {
         self.current().iter().any(|key| key.id == id)
     }
 
+    /// The id of the key that signs; `None` while none is known.
+    pub(crate) fn signing(&self) -> Option<u32> {
+        self.current().first().map(|key| key.id)
+    }
+
     /// The signing key's id and the signature; `None` while no key is known.
     pub(crate) fn sign(&self, message: &[u8]) -> Option<(u32, [u8; SIGNATURE_BYTES])> {
         let keys = self.current();

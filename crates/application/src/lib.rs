@@ -16,15 +16,21 @@ mod list_profiles;
 mod patch_profile;
 mod profile_body;
 mod read_profile;
+mod reads;
 mod replace_profile;
 mod reresolve;
+mod token;
+mod trim_feed;
 mod write_error;
 
 use std::sync::Arc;
 
-use profile_domain::{Moment, Policy};
-use profile_ports::Store;
+use profile_domain::{Changeset, EntityKey, Moment, Policy, ProfileId, Receipt, TenantId, Version};
+use profile_ports::{CommitError, Store, cache::Change};
+use tokio::runtime::Handle;
 use uuid::Uuid;
+
+use crate::reads::Reads;
 
 pub use create_profile::{Created, OnceKey};
 pub use export::{Restore, RestoreCheck, RestoreError};
@@ -32,9 +38,12 @@ pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResul
 pub use keyring::Keyring;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
 pub use profile_body::{ProfileBody, SCHEMA};
-pub use profile_ports::{Deadline, StoreError};
+pub use profile_ports::{CacheError, Deadline, StoreError};
 pub use read_profile::ReadError;
+pub use reads::{Forwarded, Freshness, MAX_STALENESS, NamedCache, Origin, ReadSettings, SPANS};
+pub use replace_profile::Written;
 pub use reresolve::Reresolved;
+pub use token::ConsistencyToken;
 pub use write_error::WriteError;
 
 /// Time and randomness, injected.
@@ -52,6 +61,7 @@ pub struct Environment {
 #[derive(Clone)]
 pub struct App {
     store: Arc<dyn Store>,
+    reads: Arc<Reads>,
     environment: Environment,
     keyring: Arc<Keyring>,
     policy: Arc<Policy>,
@@ -62,7 +72,52 @@ impl App {
     /// given; here it only explains and refuses searches that can't find anything.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, environment: Environment, keyring: Option<Keyring>, policy: Policy) -> Self {
-        Self { store, environment, keyring: Arc::new(keyring.unwrap_or_default()), policy: Arc::new(policy) }
+        let reads = Arc::new(Reads::uncached(Arc::clone(&store), environment.now));
+        Self { store, reads, environment, keyring: Arc::new(keyring.unwrap_or_default()), policy: Arc::new(policy) }
+    }
+
+    /// With tiers of caches before the store, the nearest first, which believe nothing until [`Self::follow_feed`] runs. What
+    /// goes on behind a reader's back does so on the runtime.
+    ///
+    /// # Errors
+    /// The registry has such metrics already.
+    pub fn with_caches(
+        self,
+        caches: Vec<NamedCache>,
+        settings: ReadSettings,
+        runtime: Handle,
+        registry: &prometheus::Registry,
+    ) -> prometheus::Result<Self> {
+        let reads = Reads::new(Arc::clone(&self.store), self.environment.now, caches, settings, Some(runtime));
+        reads.register(registry)?;
+        Ok(Self { reads: Arc::new(reads), ..self })
+    }
+
+    /// Keeps the caches true by the feed, until it is dropped.
+    pub async fn follow_feed(&self) {
+        self.reads.follow_feed().await;
+    }
+
+    /// The tiers of caches, the nearest first, and whether each is believed now.
+    #[must_use]
+    pub fn caches(&self) -> Vec<(&'static str, bool)> {
+        self.reads.tiers()
+    }
+
+    /// Drops what caches keep: what is shared, and what is in this process. Other processes keep what is in theirs.
+    ///
+    /// # Errors
+    /// A cache failed; then some may have been dropped.
+    pub async fn clear_caches(&self) -> Result<(), CacheError> {
+        self.reads.clear().await
+    }
+
+    /// Drops what caches keep of one profile, as [`Self::clear_caches`].
+    ///
+    /// # Errors
+    /// As [`Self::clear_caches`].
+    pub async fn forget_profile(&self, tenant: &TenantId, id: ProfileId) -> Result<(), CacheError> {
+        self.reads.forget(tenant, &EntityKey::profile(id)).await
     }
 
     /// Whether the store answers, and the secrets are known: what readiness is made of.
@@ -72,5 +127,27 @@ impl App {
     pub async fn check(&self, deadline: Deadline) -> Result<(), StoreError> {
         self.store.ping(deadline).await?;
         self.keyring.load(&*self.store, self.environment.new_secret, deadline).await
+    }
+
+    /// Commits a changeset about one profile. Where it isn't known whether that worked, the profile is read anew.
+    async fn commit_one(
+        &self,
+        tenant: &TenantId,
+        key: &EntityKey,
+        changeset: Changeset,
+        deadline: Deadline,
+    ) -> Result<Receipt, CommitError> {
+        let committed = self.store.commit(tenant, changeset, deadline).await;
+        if let Err(CommitError::Store(StoreError::OutcomeUnknown(_))) = &committed {
+            self.reads.unsure(tenant, key).await;
+        }
+        committed
+    }
+
+    /// A commit changed many: caches know before its caller does.
+    async fn changed(&self, tenant: &TenantId, receipt: &Receipt) {
+        let change = |(key, version): (&EntityKey, Version)| Change { tenant: tenant.clone(), key: key.clone(), version };
+        let changes: Vec<Change> = receipt.changed_versions().map(change).collect();
+        self.reads.changed(&changes).await;
     }
 }

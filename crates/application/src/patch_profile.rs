@@ -3,7 +3,7 @@
 use profile_domain::{Expect, Intent, ProfileId, TenantId, profile::ProfilePatch};
 use profile_ports::Deadline;
 
-use crate::{App, ProfileBody, WriteError};
+use crate::{App, WriteError, Written};
 
 impl App {
     /// Changes some fields of a profile that exists. A patch that changes nothing writes nothing.
@@ -17,7 +17,7 @@ impl App {
         patch: ProfilePatch,
         expect: Expect,
         deadline: Deadline,
-    ) -> Result<ProfileBody, WriteError> {
+    ) -> Result<Written, WriteError> {
         let intent = Intent::Patch { fields: patch.fields, clear_attributes: patch.clear_attributes };
         self.write_profile(tenant, id, intent, expect, deadline).await
     }

@@ -5,7 +5,7 @@ use profile_ports::{Deadline, StoreError};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::{App, ProfileBody};
+use crate::{App, Freshness, Origin, ProfileBody};
 
 /// Why a profile can't be shown.
 #[derive(Debug, Error)]
@@ -13,19 +13,28 @@ pub enum ReadError {
     /// There is none under this id: never was, was deleted, or is another tenant's.
     #[error("there is no such profile")]
     NotFound,
+    /// The consistency token wasn't made here.
+    #[error("the consistency token is not valid: send one as a write returned it, or none")]
+    InvalidToken,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl App {
-    /// The profile as it is served.
+    /// The profile as it is served, and where it came from.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read_profile(&self, tenant: &TenantId, id: ProfileId, deadline: Deadline) -> Result<ProfileBody, ReadError> {
-        let view = self.store.view(tenant, &EntityKey::profile(id), deadline).await?;
-        Ok(ProfileBody::of_view(&view.ok_or(ReadError::NotFound)?)?)
+    pub async fn read_profile(
+        &self,
+        tenant: &TenantId,
+        id: ProfileId,
+        freshness: Freshness,
+        deadline: Deadline,
+    ) -> Result<(ProfileBody, Origin), ReadError> {
+        let found = self.reads.profile(tenant, &EntityKey::profile(id), freshness, deadline).await?;
+        Ok((found.body.ok_or(ReadError::NotFound)?, found.origin))
     }
 
     /// The profile with a member `explain`: per field the rule, the winner and the facts that lost.

@@ -4,7 +4,16 @@ use profile_domain::{Changeset, Entity, EntityKey, EntityWrite, Expect, Intent, 
 use profile_ports::Deadline;
 use serde_json::{Map, Value};
 
-use crate::{App, ProfileBody, WriteError};
+use crate::{App, ConsistencyToken, ProfileBody, WriteError};
+
+/// A profile that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The profile as it is now.
+    pub body: ProfileBody,
+    /// For reads that must show it.
+    pub token: Option<ConsistencyToken>,
+}
 
 impl App {
     /// Replaces a profile that exists. Equal content changes nothing, not even the version.
@@ -18,7 +27,7 @@ impl App {
         document: Map<String, Value>,
         expect: Expect,
         deadline: Deadline,
-    ) -> Result<ProfileBody, WriteError> {
+    ) -> Result<Written, WriteError> {
         self.write_profile(tenant, id, Intent::Replace(document), expect, deadline).await
     }
 
@@ -30,14 +39,20 @@ impl App {
         intent: Intent,
         expect: Expect,
         deadline: Deadline,
-    ) -> Result<ProfileBody, WriteError> {
+    ) -> Result<Written, WriteError> {
         let key = EntityKey::profile(id);
         let write = EntityWrite { key: key.clone(), intent, expect, required: true };
         let changeset = Changeset { now: (self.environment.now)(), writes: vec![write], idempotency: None };
-        let mut receipt = self.store.commit(tenant, changeset, deadline).await?;
-        match receipt.states.remove(&key) {
-            Some(Entity { version, living: Some(living), .. }) => Ok(ProfileBody::of_living(&key.reference, version, &living)),
-            _ => Err(WriteError::Refused(Rejection::Absent)),
+        let before = self.reads.before_commit(tenant, &key).await;
+        let mut receipt = self.commit_one(tenant, &key, changeset, deadline).await?;
+        let Some(Entity { version, living: Some(living), .. }) = receipt.states.remove(&key) else {
+            return Err(WriteError::Refused(Rejection::Absent));
+        };
+        let body = ProfileBody::of_living(&key.reference, version, &living);
+        let token = self.token(tenant, &key, version);
+        if receipt.changed_versions().next().is_some() {
+            self.reads.committed(before, tenant, key, version, Some((body.clone(), living.updated_at))).await;
         }
+        Ok(Written { body, token })
     }
 }

@@ -45,6 +45,7 @@ impl App {
             CommitError::Store(error) => error,
             error => StoreError::Unavailable(error.into()),
         })?;
+        self.changed(tenant, &receipt).await;
         let changed = receipt.outcomes.iter().filter(|item| matches!(item.outcome, ItemOutcome::Updated(_))).count();
         Ok(Reresolved { seen, changed, next })
     }

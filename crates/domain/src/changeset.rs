@@ -105,6 +105,18 @@ pub struct Receipt {
     pub replay: Replay,
 }
 
+impl Receipt {
+    /// The versions that this made, in the order of the writes.
+    pub fn changed_versions(&self) -> impl Iterator<Item = (&EntityKey, Version)> {
+        self.outcomes.iter().filter_map(|item| match item.outcome {
+            ItemOutcome::Created(version) | ItemOutcome::Updated(version) | ItemOutcome::Deleted(version) => {
+                Some((&item.key, version))
+            }
+            ItemOutcome::Unchanged(_) | ItemOutcome::Rejected(_) => None,
+        })
+    }
+}
+
 /// Whether a receipt is of this commit or of an earlier one under the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {

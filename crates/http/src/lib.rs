@@ -12,6 +12,8 @@ mod settings;
 
 mod routes;
 
+mod admin;
+
 mod profiles;
 
 mod body;
@@ -32,6 +34,7 @@ mod openapi;
 mod operations;
 mod schema;
 
+pub use admin::{SetLogLevel, serve_admin};
 pub use metrics::HttpMetrics;
 pub use openapi::openapi;
 pub use operations::Operations;

@@ -111,7 +111,7 @@ fn failures(operation: &str) -> Vec<Code> {
     let sets: &[&[Code]] = match operation {
         "createProfile" => &[ASKED, BODY, ONCE, &[Code::EmailTaken], STORE_WRITE],
         "listProfiles" => &[ASKED, &[Code::InvalidCursor], STORE_READ],
-        "readProfile" => &[ASKED, ONE, &[Code::VersionConflict], STORE_READ],
+        "readProfile" => &[ASKED, ONE, &[Code::InvalidToken, Code::VersionConflict], STORE_READ],
         "replaceProfile" | "patchProfile" => &[ASKED, BODY, ONE, CONDITIONS, &[Code::EmailTaken], STORE_WRITE],
         "importProfiles" => &[ASKED, LINES, STORE_WRITE],
         "exportProfiles" => &[ASKED, STORE_READ],
@@ -139,7 +139,7 @@ fn finish(operation: &mut Operation) {
     parameters.push(RefOr::T(request_id()));
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
-            add_headers(response, status, ["createProfile", "readProfile", "replaceProfile", "patchProfile"].contains(&&*id));
+            add_headers(response, status, &id);
         }
     }
 }
@@ -160,7 +160,9 @@ fn add_failure(response: &mut Response, code: Code) {
     }
 }
 
-fn add_headers(response: &mut Response, status: &str, tagged: bool) {
+fn add_headers(response: &mut Response, status: &str, operation: &str) {
+    let tagged = ["createProfile", "readProfile", "replaceProfile", "patchProfile"].contains(&operation);
+    let writes = ["createProfile", "replaceProfile", "patchProfile", "deleteProfile"].contains(&operation);
     let mut add = |name: &str, header: Header| response.headers.insert(name.to_owned(), RefOr::T(header));
     add("X-Request-ID", text("The request's id, as sent or as made here."));
     if status == "201" {
@@ -168,6 +170,12 @@ fn add_headers(response: &mut Response, status: &str, tagged: bool) {
     }
     if tagged && ["200", "201", "304", "412"].contains(&status) {
         add("ETag", text("Names the profile's version, for `If-Match` and `If-None-Match`."));
+    }
+    if writes && ["200", "201", "204"].contains(&status) {
+        add("X-Consistency-Token", text("For reads that must show this write, on whatever instance they are made."));
+    }
+    if operation == "readProfile" && ["200", "304"].contains(&status) {
+        add("Cache-Status", text("What was done to answer (RFC 9211): `hit` or why not; `detail` names the tier."));
     }
     if Code::ALL.iter().any(|code| code.retry_after().is_some() && code.status().as_str() == status) {
         let seconds = HeaderBuilder::new().schema(Some(Object::with_type(Type::Integer)));

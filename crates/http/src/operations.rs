@@ -8,7 +8,7 @@ use std::{
 use actix_web::{HttpResponse, http::header, web::Data};
 use profile_application::{App, Deadline};
 use prometheus::{Encoder, Registry, TextEncoder};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -92,11 +92,13 @@ pub(crate) async fn health(operations: Data<Operations>, app: Data<App>, setting
         (true, "serving") => "ok",
         (true, _) => "degraded",
     };
+    let caches: Map<String, Value> =
+        app.caches().into_iter().map(|(tier, used)| (tier.to_owned(), if used { "used" } else { "not_used" }.into())).collect();
     let store = if answers { "ok" } else { "down" };
     no_store().json(json!({
         "status": status,
         "phase": phase,
-        "checks": {"store": {"status": store, "kind": settings.store}},
+        "checks": {"store": {"status": store, "kind": settings.store}, "caches": caches},
         "version": settings.build.version,
     }))
 }

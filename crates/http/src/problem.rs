@@ -41,6 +41,7 @@ table! {
     InvalidTenant         BAD_REQUEST             "INVALID_TENANT"           "The tenant is malformed";
     InvalidHeader         BAD_REQUEST             "INVALID_HEADER"           "A header is malformed";
     InvalidParameter      BAD_REQUEST             "INVALID_PARAMETER"        "A query parameter is malformed";
+    InvalidToken          BAD_REQUEST             "INVALID_TOKEN"            "The consistency token is not valid";
     InvalidCursor         BAD_REQUEST             "INVALID_CURSOR"           "The cursor is not valid here";
     MissingBody           BAD_REQUEST             "MISSING_BODY"             "The request has no body";
     UnreadableBody        BAD_REQUEST             "UNREADABLE_BODY"          "The body could not be read";
@@ -295,6 +296,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NotFound => Self::not_found(),
+            ReadError::InvalidToken => Self::new(Code::InvalidToken, error.to_string()),
             ReadError::Store(error) => error.into(),
         }
     }

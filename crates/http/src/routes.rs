@@ -66,7 +66,7 @@ fn get() -> Route {
 }
 
 /// A path with its methods. OPTIONS says which they are, and any other method is told so too.
-fn resource<const N: usize>(path: &'static str, allow: &'static str, routes: [Route; N]) -> impl HttpServiceFactory {
+pub(crate) fn resource<const N: usize>(path: &'static str, allow: &'static str, routes: [Route; N]) -> impl HttpServiceFactory {
     let other = web::to(move |method: Method| async move {
         if method == Method::OPTIONS {
             return Ok(HttpResponse::NoContent().insert_header((header::ALLOW, allow)).finish());

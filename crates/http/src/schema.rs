@@ -230,7 +230,8 @@ pub(crate) struct ProblemField {
 /// How the service is.
 #[derive(Deserialize, ToSchema)]
 #[schema(example = json!({
-    "status": "ok", "phase": "serving", "checks": {"store": {"status": "ok", "kind": "sqlite"}}, "version": "0.1.0"
+    "status": "ok", "phase": "serving", "checks": {"store": {"status": "ok", "kind": "sqlite"}, "caches": {"memory": "used"}},
+    "version": "0.1.0"
 }))]
 pub(crate) struct Health {
     status: Status,
@@ -261,6 +262,17 @@ pub(crate) enum Phase {
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Checks {
     store: StoreCheck,
+    /// By tier, `memory` and `redis`; those that are switched off are not here.
+    caches: BTreeMap<String, CacheCheck>,
+}
+
+/// Whether a cache is used: if not, it costs speed and nothing else.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CacheCheck {
+    Used,
+    /// It fails, is slow, or hasn't followed the changes of the last 1.5 seconds.
+    NotUsed,
 }
 
 /// Whether the store answers.
@@ -324,6 +336,16 @@ pub(crate) struct IfMatch {
     #[serde(rename = "If-Match")]
     #[param(required = false, nullable = false, example = "\"1-3\"", pattern = r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#)]
     if_match: String,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Header)]
+pub(crate) struct ConsistencyToken {
+    /// As a write returned it: the answer shows that write, whichever instance gives it. Without one, an answer may be up to 2
+    /// seconds old.
+    #[serde(rename = "X-Consistency-Token")]
+    #[param(required = false, nullable = false)]
+    consistency_token: String,
 }
 
 #[derive(Deserialize, IntoParams)]

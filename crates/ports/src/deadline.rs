@@ -13,6 +13,12 @@ impl Deadline {
         Self(Instant::now() + time)
     }
 
+    /// This one, or so much time from now, whichever is earlier.
+    #[must_use]
+    pub fn at_most(self, time: Duration) -> Self {
+        Self(self.0.min(Instant::now() + time))
+    }
+
     /// What is left; zero once it has passed.
     #[must_use]
     pub fn remaining(self) -> Duration {

@@ -22,6 +22,7 @@ use crate::{
 
 pub(crate) use export::export;
 pub(crate) use import::import;
+pub(crate) use progress::Progress;
 pub(crate) use reresolve::reresolve;
 
 /// How long the store may take over one step, such as a changeset of a few thousand.

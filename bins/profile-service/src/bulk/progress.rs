@@ -12,7 +12,7 @@ const REDRAWN_EVERY: Duration = Duration::from_millis(100);
 const SAID_EVERY: Duration = Duration::from_secs(5);
 const BAR: usize = 30;
 
-pub(super) struct Progress {
+pub(crate) struct Progress {
     what: &'static str,
     terminal: bool,
     shown: Instant,
@@ -20,12 +20,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         Self { what, terminal: io::stderr().is_terminal(), shown: Instant::now(), drawn: false }
     }
 
     /// Says so, if it is time to. `part` is how much is done and how much there is, where that is known.
-    pub(super) fn show(&mut self, part: Option<(u64, u64)>, done: impl Display) {
+    pub(crate) fn show(&mut self, part: Option<(u64, u64)>, done: impl Display) {
         if self.shown.elapsed() < if self.terminal { REDRAWN_EVERY } else { SAID_EVERY } {
             return;
         }

@@ -4,9 +4,11 @@
 //! the names that a file may use, `profile-service config`, README's table and `.env.example`.
 
 mod auth;
+mod cache;
 mod database;
 mod duration;
 mod logging;
+mod redis;
 mod search;
 mod secrets;
 mod server;
@@ -20,8 +22,11 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub(crate) use auth::Auth;
+pub(crate) use cache::Cache;
 pub(crate) use database::{Database, Postgres, Sqlite, Tls};
+pub(crate) use duration::parse as parse_duration;
 pub(crate) use logging::{Format, Logging};
+pub(crate) use redis::Redis;
 pub(crate) use secrets::Secrets;
 pub(crate) use server::Server;
 pub(crate) use source::{ConfigError, Source};
@@ -32,6 +37,8 @@ use profile_domain::Policy;
 pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) database: Database,
+    pub(crate) cache: Cache,
+    pub(crate) redis: Option<Redis>,
     pub(crate) auth: Auth,
     pub(crate) secrets: Secrets,
     pub(crate) logging: Logging,
@@ -53,6 +60,8 @@ impl Config {
             auth: Auth::read(source, &server)?,
             server,
             database: Database::read(source)?,
+            cache: Cache::read(source)?,
+            redis: Redis::read(source)?,
             secrets: Secrets::read(source)?,
             logging: Logging::read(source)?,
             policy: Policy { search_fields: search::read(source)?, rules: survivorship::read(source)? },
@@ -64,6 +73,8 @@ impl Config {
     pub(crate) fn in_force(&self) -> Vec<(&'static str, String)> {
         let mut values = self.server.in_force();
         values.extend(self.database.in_force());
+        values.extend(self.cache.in_force());
+        values.extend(Redis::in_force(self.redis.as_ref()));
         values.extend(Auth::in_force());
         values.extend(self.secrets.in_force());
         values.extend(self.logging.in_force());

@@ -7,9 +7,11 @@ use std::{
 
 use super::{ConfigError, Source, duration, source::Found};
 
-/// `SERVER_…`, `REQUEST_TIMEOUT`, `SHUTDOWN_GRACE`.
+/// `SERVER_…`, `ADMIN_ADDRESS`, `REQUEST_TIMEOUT`, `SHUTDOWN_GRACE`.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Where operators are served.
+    pub(crate) admin: SocketAddr,
     pub(crate) workers: usize,
     pub(crate) request_timeout: Duration,
     pub(crate) shutdown_grace: Duration,
@@ -28,6 +30,12 @@ impl Server {
         let grace = if host.is_loopback() { Duration::ZERO } else { Duration::from_secs(3) };
         Ok(Self {
             address: SocketAddr::new(host, port),
+            admin: source.parse(
+                "ADMIN_ADDRESS",
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+                "an IP address and a port, such as 127.0.0.1:8081 or [::1]:8081",
+                |text| text.parse().ok(),
+            )?,
             workers: source.parse("SERVER_WORKERS", cpus, "a number from 1 to 256", |text| {
                 text.parse().ok().filter(|workers| (1..=256).contains(workers))
             })?,
@@ -47,6 +55,7 @@ impl Server {
         vec![
             ("SERVER_PORT", self.address.port().to_string()),
             ("SERVER_HOST", self.address.ip().to_string()),
+            ("ADMIN_ADDRESS", self.admin.to_string()),
             ("SERVER_WORKERS", self.workers.to_string()),
             ("REQUEST_TIMEOUT", duration::show(self.request_timeout)),
             ("SHUTDOWN_GRACE", duration::show(self.shutdown_grace)),

@@ -15,13 +15,15 @@ use crate::{
     },
 };
 
-/// A service with one connection, which leads through a proxy.
+/// A service with one connection, which leads through a proxy, and nothing but requests that use it.
 async fn start() -> (Database, Proxy, Server) {
     let database = fresh_database().await;
     let proxy = Proxy::before(database.address(), Duration::ZERO).await;
     let mut variables = database.variables();
     let port = proxy.address.port().to_string();
-    for (name, value) in [("DB_HOST", "127.0.0.1"), ("DB_PORT", &port), ("DB_TLS", "off"), ("DB_POOL_SIZE", "1")] {
+    for (name, value) in
+        [("DB_HOST", "127.0.0.1"), ("DB_PORT", &port), ("DB_TLS", "off"), ("DB_POOL_SIZE", "1"), ("CACHE", "off")]
+    {
         variables.push((name.to_owned(), value.to_owned()));
     }
     let server = Server::start(&borrowed(&variables)).await;

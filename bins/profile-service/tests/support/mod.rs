@@ -216,6 +216,6 @@ fn binary(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_profile-service"));
     let temporary = folder.join("tmp");
     fs::create_dir_all(&temporary).expect("a folder for temporary files");
-    command.env_clear().env("TMPDIR", temporary).current_dir(folder).stdin(Stdio::null());
+    command.env_clear().env("ADMIN_ADDRESS", "127.0.0.1:0").env("TMPDIR", temporary).current_dir(folder).stdin(Stdio::null());
     command
 }

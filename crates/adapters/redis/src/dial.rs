@@ -117,8 +117,8 @@ impl Dialler {
 
     async fn open(&self, address: &Address, info: RedisConnectionInfo) -> Result<MultiplexedConnection, RedisError> {
         let share = CONNECT_TIMEOUT / u32::try_from(self.0.addresses.len()).unwrap_or(u32::MAX).max(1);
-        // Operations have deadlines of their own.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(share)).set_response_timeout(Some(CONNECT_TIMEOUT));
+        // Operations have deadlines of their own, and so has all that is asked here: a timer more for each would be wasted.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(Some(share)).set_response_timeout(None);
         let mut connection = self.client(address, info)?.get_multiplexed_async_connection_with_config(&config).await?;
         // A server that is stopped takes connections and says nothing.
         redis::cmd("PING").exec_async(&mut connection).await?;

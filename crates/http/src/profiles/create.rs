@@ -29,5 +29,7 @@ pub(crate) async fn create(
     let document = parse_document(&body, ReadOnlyMembers::Refused)?;
     let created = app.create_profile(&caller.tenant, document, once, settings.deadline()).await?;
     let location = format!("{}/{}", routes::PROFILES, created.reference);
-    Ok(super::answer(StatusCode::CREATED, &created.body).insert_header((header::LOCATION, location)).body(created.body.json))
+    let mut answer = super::answer(StatusCode::CREATED, &created.body);
+    super::give(&mut answer, created.token);
+    Ok(answer.insert_header((header::LOCATION, location)).body(created.body.json))
 }

@@ -19,6 +19,8 @@ pub(crate) async fn delete(
     query::none(&request)?;
     let (id, deadline) = (super::id(&request)?, settings.deadline());
     let expect = super::expect(&request, &app, &caller.tenant, id, deadline).await?;
-    app.delete_profile(&caller.tenant, id, expect, deadline).await?;
-    Ok(HttpResponse::NoContent().finish())
+    let token = app.delete_profile(&caller.tenant, id, expect, deadline).await?;
+    let mut answer = HttpResponse::NoContent();
+    super::give(&mut answer, token);
+    Ok(answer.finish())
 }

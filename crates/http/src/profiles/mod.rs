@@ -11,9 +11,12 @@ pub(crate) mod replace;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName},
+    },
 };
-use profile_application::{App, Deadline, ProfileBody};
+use profile_application::{App, ConsistencyToken, Deadline, Freshness, ProfileBody};
 use profile_domain::{Expect, ProfileId, TenantId};
 
 use crate::{
@@ -21,8 +24,11 @@ use crate::{
     problem::{Code, Problem},
 };
 
+/// What a write gives, and a read that must show it brings.
+const CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("x-consistency-token");
+
 /// The id in the path. What is no UUID names no profile, so it is the same 404; for the same reason it is looked at last.
-fn id(request: &HttpRequest) -> Result<ProfileId, Problem> {
+pub(crate) fn id(request: &HttpRequest) -> Result<ProfileId, Problem> {
     request.match_info().query("id").parse().map_err(|_| Problem::not_found())
 }
 
@@ -39,6 +45,30 @@ fn answer(status: StatusCode, body: &ProfileBody) -> HttpResponseBuilder {
     answer
 }
 
+/// With what a write tells later reads.
+fn give(answer: &mut HttpResponseBuilder, token: Option<ConsistencyToken>) {
+    if let Some(ConsistencyToken(token)) = token {
+        answer.insert_header((CONSISTENCY_TOKEN, token));
+    }
+}
+
+/// What a read must show.
+async fn freshness(
+    request: &HttpRequest,
+    app: &App,
+    tenant: &TenantId,
+    id: ProfileId,
+    deadline: Deadline,
+) -> Result<Freshness, Problem> {
+    let mut tokens = request.headers().get_all(&CONSISTENCY_TOKEN);
+    let Some(token) = tokens.next() else { return Ok(Freshness::Recent) };
+    if tokens.next().is_some() {
+        return Err(Problem::new(Code::InvalidToken, "X-Consistency-Token is given twice: send the one of the latest write"));
+    }
+    // What is no text was not made here either.
+    Ok(app.freshness(tenant, id, Some(token.to_str().unwrap_or_default()), deadline).await?)
+}
+
 /// What the store shall expect of the profile. `If-None-Match: *` ends here: there is one (412), or there is none (404).
 async fn expect(
     request: &HttpRequest,
@@ -50,7 +80,7 @@ async fn expect(
     match conditional::condition(request)? {
         Condition::Expect(expect) => Ok(expect),
         Condition::NoneExists => {
-            let body = app.read_profile(tenant, id, deadline).await?;
+            let (body, _) = app.read_profile(tenant, id, Freshness::Current, deadline).await?;
             let problem = Problem::new(Code::PreconditionFailed, "If-None-Match: * expects that there is none, and there is one");
             Err(problem.with_header(header::ETAG, conditional::etag(body.version)))
         }

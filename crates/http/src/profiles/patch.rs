@@ -27,6 +27,8 @@ pub(crate) async fn patch(
     let patch = parse_patch(&body)?;
     let (id, deadline) = (super::id(&request)?, settings.deadline());
     let expect = super::expect(&request, &app, &caller.tenant, id, deadline).await?;
-    let body = app.patch_profile(&caller.tenant, id, patch, expect, deadline).await?;
-    Ok(super::answer(StatusCode::OK, &body).body(body.json))
+    let written = app.patch_profile(&caller.tenant, id, patch, expect, deadline).await?;
+    let mut answer = super::answer(StatusCode::OK, &written.body);
+    super::give(&mut answer, written.token);
+    Ok(answer.body(written.body.json))
 }

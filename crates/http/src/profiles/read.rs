@@ -2,11 +2,14 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
     web::Data,
 };
 use bytes::Bytes;
-use profile_application::App;
+use profile_application::{App, Forwarded, Origin};
 use profile_domain::Rejection;
 
 use crate::{
@@ -18,9 +21,11 @@ use crate::{
     settings::Settings,
 };
 
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
 #[utoipa::path(
     get, path = "/api/v1/profiles/{id}", tag = "profiles", operation_id = "readProfile", summary = "Read a profile",
-    params(schema::ProfilePath, schema::ExplainParameter, schema::IfMatch, schema::IfNoneMatch),
+    params(schema::ProfilePath, schema::ExplainParameter, schema::IfMatch, schema::IfNoneMatch, schema::ConsistencyToken),
     responses(
         (status = 200, description = "The profile", body = schema::ReadProfile),
         (status = 304, description = "It is as `If-None-Match` says"),
@@ -36,17 +41,36 @@ pub(crate) async fn read(
         let body = app.explain_profile(&caller.tenant, super::id(&request)?, settings.deadline()).await?;
         let mut answer = HttpResponse::Ok();
         answer.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
-        return Ok(answer.body(with_source(&body.json)));
+        return Ok(answer.body(with_source(b"database", &body.json)));
     }
     let (wanted, known) = (conditional::if_match(&request)?, conditional::if_none_match(&request)?);
-    let body = app.read_profile(&caller.tenant, super::id(&request)?, settings.deadline()).await?;
+    let (id, deadline) = (super::id(&request)?, settings.deadline());
+    let freshness = super::freshness(&request, &app, &caller.tenant, id, deadline).await?;
+    let (body, origin) = app.read_profile(&caller.tenant, id, freshness, deadline).await?;
     if wanted.is_some_and(|wanted| !wanted.contain(body.version)) {
         return Err(Rejection::VersionConflict { actual: body.version }.into());
     }
     if known.is_some_and(|known| known.contain(body.version)) {
-        return Ok(super::answer(StatusCode::NOT_MODIFIED, &body).finish());
+        return Ok(super::answer(StatusCode::NOT_MODIFIED, &body).insert_header(cache_status(origin)).finish());
     }
-    Ok(super::answer(StatusCode::OK, &body).body(with_source(&body.json)))
+    let source: &[u8] = match origin {
+        Origin::Cache { .. } | Origin::Stale { .. } => b"cache",
+        Origin::Store(_) => b"database",
+    };
+    Ok(super::answer(StatusCode::OK, &body).insert_header(cache_status(origin)).body(with_source(source, &body.json)))
+}
+
+/// `Cache-Status` (RFC 9211): what was done to answer. `detail` names the tier, or why an entry was served after its time.
+fn cache_status(origin: Origin) -> (HeaderName, HeaderValue) {
+    let status = match origin {
+        Origin::Cache { tier, expires_in } => format!("profile-service; hit; ttl={}; detail={tier}", expires_in.as_secs()),
+        Origin::Stale { age, .. } => format!("profile-service; hit; ttl=-{}; detail=STALE_IF_ERROR", age.as_secs().max(1)),
+        Origin::Store(Forwarded::Bypass) => return (CACHE_STATUS, HeaderValue::from_static("profile-service; fwd=bypass")),
+        Origin::Store(Forwarded::Miss) => return (CACHE_STATUS, HeaderValue::from_static("profile-service; fwd=miss")),
+        Origin::Store(Forwarded::Request) => return (CACHE_STATUS, HeaderValue::from_static("profile-service; fwd=request")),
+    };
+    // Numbers and names of tiers: always valid.
+    (CACHE_STATUS, HeaderValue::try_from(status).unwrap_or_else(|_| HeaderValue::from_static("profile-service; hit")))
 }
 
 fn explain(request: &HttpRequest) -> Result<bool, Problem> {
@@ -61,7 +85,6 @@ fn explain(request: &HttpRequest) -> Result<bool, Problem> {
 }
 
 /// Where the values came from is said in front of them, since it is no part of what the tag names.
-fn with_source(json: &[u8]) -> Bytes {
-    const SOURCE: &[u8] = br#"{"source":"database","#;
-    [SOURCE, json.get(1..).unwrap_or_default()].concat().into()
+fn with_source(source: &[u8], json: &[u8]) -> Bytes {
+    [br#"{"source":""#, source, b"\",", json.get(1..).unwrap_or_default()].concat().into()
 }

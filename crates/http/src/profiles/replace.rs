@@ -25,6 +25,8 @@ pub(crate) async fn replace(
     let document = parse_document(&body, ReadOnlyMembers::Ignored)?;
     let (id, deadline) = (super::id(&request)?, settings.deadline());
     let expect = super::expect(&request, &app, &caller.tenant, id, deadline).await?;
-    let body = app.replace_profile(&caller.tenant, id, document, expect, deadline).await?;
-    Ok(super::answer(StatusCode::OK, &body).body(body.json))
+    let written = app.replace_profile(&caller.tenant, id, document, expect, deadline).await?;
+    let mut answer = super::answer(StatusCode::OK, &written.body);
+    super::give(&mut answer, written.token);
+    Ok(answer.body(written.body.json))
 }
