@@ -8,11 +8,14 @@ use crate::{
     database::{self, Fresh},
     http,
     load::{self, Load},
-    processes::{self, Program, Server, Store},
+    processes::{self, Program, Server, Settings, Store},
     sample,
     settings::Bench,
     statistics::Measure,
 };
+
+/// The service reads its store for each answer.
+pub(crate) const UNCACHED: Settings<'_> = &[("CACHE", "off")];
 
 /// The kinds of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,15 +78,25 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// Starts the service on it.
-    pub(crate) fn service(&mut self) -> Result<Server> {
-        let program = processes::service(&self.store, self.folder.path())?;
+    /// Starts the service on it. What isn't set is as it ships.
+    pub(crate) fn service(&mut self, settings: Settings<'_>) -> Result<Server> {
+        let program = self.start(settings)?;
         Ok(self.keep(program))
+    }
+
+    /// The same, for as long as the caller keeps it.
+    pub(crate) fn start(&self, settings: Settings<'_>) -> Result<Program> {
+        processes::service(&self.store, self.folder.path(), settings)
     }
 
     /// Starts the bare program on it.
     pub(crate) fn bare(&mut self) -> Result<Server> {
-        let program = processes::bare(self.kind.argument(), &self.store, self.folder.path())?;
+        self.bare_on(self.kind.argument(), &self.store.argument())
+    }
+
+    /// Starts a bare program on something else, beside it.
+    pub(crate) fn bare_on(&mut self, kind: &str, argument: &str) -> Result<Server> {
+        let program = processes::bare(kind, argument, self.folder.path())?;
         Ok(self.keep(program))
     }
 

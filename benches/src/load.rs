@@ -29,7 +29,29 @@ pub(crate) struct Load<'a> {
     pub(crate) status: u16,
     /// The shortest body that can be right.
     pub(crate) least_body: usize,
+    /// What a right body begins with.
+    pub(crate) begins: &'static str,
 }
+
+impl<'a> Load<'a> {
+    /// Requests that are answered by a profile.
+    pub(crate) fn of(server: Server, next: &'a Next<'a>) -> Self {
+        Self { server, next, status: 200, least_body: 300, begins: "{" }
+    }
+
+    /// GETs that are answered from a cache.
+    pub(crate) fn of_hits(server: Server, next: &'a Next<'a>) -> Self {
+        Self { begins: HIT, ..Self::of(server, next) }
+    }
+
+    /// Requests that make a profile.
+    pub(crate) fn of_creations(server: Server, next: &'a Next<'a>) -> Self {
+        Self { status: 201, ..Self::of(server, next) }
+    }
+}
+
+/// What the service's answer from a cache begins with.
+pub(crate) const HIT: &str = r#"{"source":"cache","#;
 
 /// How long.
 #[derive(Clone, Copy)]
@@ -113,7 +135,10 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], answer: &mut Vec<u8>) 
 impl Load<'_> {
     /// Errors can't look fast.
     fn check(&self, framing: Framing, answer: &[u8]) -> Result<()> {
-        if framing.status != self.status || framing.body < self.least_body {
+        let is_right = framing.status == self.status
+            && framing.body >= self.least_body
+            && answer[framing.head..].starts_with(self.begins.as_bytes());
+        if !is_right {
             let said = String::from_utf8_lossy(&answer[framing.head..framing.length().min(framing.head + 400)]);
             bail!("{} ({} bytes) instead of {}: {said}", framing.status, framing.body, self.status);
         }

@@ -13,6 +13,7 @@ mod http;
 mod load;
 mod machine;
 mod processes;
+mod redis;
 mod report;
 mod sample;
 mod settings;

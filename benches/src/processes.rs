@@ -111,9 +111,13 @@ impl Database {
     }
 }
 
-/// The service as it ships: nothing set but the port and the store; its log, at `info`, in a file.
-pub(crate) fn service(store: &Store, folder: &Path) -> Result<Program> {
+/// Variables of the service and their values.
+pub(crate) type Settings<'a> = &'a [(&'static str, &'a str)];
+
+/// The service as it ships: nothing set but the port and the store, and what is named here; its log, at `info`, in a file.
+pub(crate) fn service(store: &Store, folder: &Path, settings: Settings<'_>) -> Result<Program> {
     let mut command = service_command(store, folder)?;
+    command.envs(settings.iter().copied());
     let port_file = folder.join("service.port");
     command.arg("serve").arg("--port-file").arg(&port_file);
     start(command, &port_file, "/readyz", "the service")
@@ -137,10 +141,10 @@ fn service_command(store: &Store, folder: &Path) -> Result<Command> {
 }
 
 /// A bare program: this binary under another name.
-pub(crate) fn bare(kind: &str, store: &Store, folder: &Path) -> Result<Program> {
+pub(crate) fn bare(kind: &str, store: &str, folder: &Path) -> Result<Program> {
     let port_file = folder.join("bare.port");
     let mut command = Command::new(beside_this("profile-bench")?);
-    command.env_clear().current_dir(folder).args(["bare", kind]).arg(store.argument()).arg(&port_file);
+    command.env_clear().current_dir(folder).args(["bare", kind, store]).arg(&port_file);
     start(command, &port_file, "/readyz", "the bare program")
 }
 

@@ -13,6 +13,8 @@ use crate::{cases::CASES, database, load::CONNECTIONS, machine, settings::Bench,
 pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
+    /// More than the other side.
+    AtMostMore(f64),
 }
 
 /// A row of the table.
@@ -71,6 +73,17 @@ impl Row {
         Self::of(what, against, "ms", ours, theirs, Figure::ratio(ours, theirs), target)
     }
 
+    /// Two latencies in ms; what ours is longer by counts.
+    pub(crate) fn added(what: impl Into<String>, against: &str, ours: &[f64], theirs: &[f64], most: f64) -> Self {
+        let added = Figure::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs));
+        Self::of(what, against, "ms", ours, theirs, added, Target::AtMostMore(most))
+    }
+
+    /// Two sizes in bytes; the ratio of ours to theirs counts.
+    pub(crate) fn size(what: &str, against: &str, ours: f64, theirs: f64, target: Target) -> Self {
+        Self::of(what, against, "B", &[ours], &[theirs], Figure::ratio(&[ours], &[theirs]), target)
+    }
+
     /// A figure by itself.
     pub(crate) fn absolute(what: &str, unit: &str, values: &[f64], target: Target) -> Self {
         let figure = Figure::of(values.iter().copied());
@@ -101,20 +114,23 @@ impl Row {
     fn verdict(&self) -> &str {
         let met = match self.target {
             Target::AtLeast(least) => self.result.median >= least,
-            Target::AtMost(most) => self.result.median <= most,
+            Target::AtMost(most) | Target::AtMostMore(most) => self.result.median <= most,
         };
         if met { "yes" } else { "**no**" }
     }
 
     fn line(&self, remark: &str) -> String {
         let Figure { median, lowest, highest } = self.result;
-        let (theirs, result) = match self.theirs {
-            Some(theirs) => (amount(theirs.median, &self.unit), format!("{median:.2} ({lowest:.2}–{highest:.2})")),
-            None => ("–".into(), format!("{median:.0} {} ({lowest:.0}–{highest:.0})", self.unit)),
+        let theirs = self.theirs.map_or_else(|| "–".into(), |theirs| amount(theirs.median, &self.unit));
+        let result = match (self.target, self.theirs) {
+            (Target::AtMostMore(_), _) => format!("{median:+.2} {} ({lowest:+.2}–{highest:+.2})", self.unit),
+            (_, Some(_)) => format!("{median:.2} ({lowest:.2}–{highest:.2})"),
+            (_, None) => format!("{median:.0} {} ({lowest:.0}–{highest:.0})", self.unit),
         };
         let target = match self.target {
             Target::AtLeast(least) => format!("≥ {least}"),
             Target::AtMost(most) => format!("≤ {most}"),
+            Target::AtMostMore(most) => format!("≤ +{most}"),
         };
         let (what, against, met) = (&self.what, &self.against, self.verdict());
         let ours = amount(self.ours.median, &self.unit);
@@ -125,6 +141,7 @@ impl Row {
 fn amount(value: f64, unit: &str) -> String {
     match unit {
         "/s" => format!("{value:.0}/s"),
+        "B" => format!("{value:.0} B"),
         unit => format!("{value:.2} {unit}"),
     }
 }

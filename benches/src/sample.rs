@@ -23,6 +23,19 @@ const BEGINNING: u64 = 1_704_067_200_000;
 /// Numbers from here on are of profiles that are created while measuring.
 pub(crate) const NEW: u64 = 1_000_000_000;
 
+/// The body of a POST of 1.3 KiB with thirty attributes.
+pub(crate) const LARGE: &str = concat!(
+    r#"{"name":"Radia Hopper","email":"radia.hopper@example.org","bio":"Writes compilers by day and bakes bread by night; has "#,
+    r#"lived on three continents, keeps two cats, and answers letters within the week.","attributes":{"account":"acc-0000731942","#,
+    r#""balance":1042.75,"birthday":"1979-11-23","browser":"Firefox 141","building":"Tower 4, floor 12","channel":"newsletter","#,
+    r#""city":"Copenhagen","color":"teal","contract":"C-2024-118273","country":"DK","coupon":"AUTUMN15","credit_limit":25000,"#,
+    r#""device":"Pixel 9","joined":"2024-06-17","language":"da","last_login":"2026-10-30T07:41:09Z","last_order":"2026-10-12","#,
+    r#""manager":"Edsger Allen","newsletter":true,"notes":"Asked twice about delivery to the summer house; wants invoices as one "#,
+    r#"file at the end of each quarter, and a call before anything is sent by courier. Pays within ten days, by transfer. Never "#,
+    r#"on Fridays, and the bell at the garden door is the one that works; parcels may also go to the neighbour on the left.","orders":37,"plan":"enterprise","postcode":"2100","returns":2,"score":871,"seats":24,"segment":"segment-42","#,
+    r#""street":"Strandboulevarden 95","team":"Infrastructure and Tools","verified":false}}"#
+);
+
 /// The id under which a profile is put into a store that is filled.
 pub(crate) fn reference(number: u64) -> Uuid {
     let mut random = [0; 10];

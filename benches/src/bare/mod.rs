@@ -3,12 +3,13 @@
 //! Written as somebody would who needed nothing else: statements by hand, one function per route. They know the service's
 //! tables, not its code. [`rows`] is a profile as rows of those tables; [`check`](mod@crate::check) holds it to what the service writes.
 
+mod memory;
 mod postgres;
 mod postgres_import;
+mod redis;
 mod rows;
 mod sqlite;
 mod sqlite_writer;
-mod tailing;
 
 use std::{fs, net::TcpListener, path::Path};
 
@@ -16,12 +17,11 @@ use actix_web::{
     App, HttpResponse, HttpServer,
     web::{self, ServiceConfig},
 };
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
 pub(crate) use postgres_import::{create_plain, fill as fill_postgres, import as import_postgres};
 pub(crate) use sqlite_writer::fill as fill_sqlite;
-pub(crate) use tailing::Tailing;
 
 /// As many as the service has by default.
 const POOL_SIZE: usize = 16;
@@ -32,6 +32,10 @@ pub(crate) enum Kind {
     Sqlite(Where),
     /// On PostgreSQL: the URL
     Postgres(Where),
+    /// On its own memory: how many profiles
+    Memory(Where),
+    /// On Redis: the URL and how many profiles, with a space between
+    Redis(Where),
 }
 
 #[derive(Args)]
@@ -52,6 +56,16 @@ pub(crate) fn run(kind: &Kind) -> Result<()> {
         Kind::Postgres(at) => {
             let pool = postgres::pool(&at.store)?;
             serve(&at.port_file, move |config| postgres::configure(config, &pool))
+        }
+        Kind::Memory(at) => {
+            let ready = memory::filled(at.store.parse()?)?;
+            serve(&at.port_file, move |config| memory::configure(config, &ready))
+        }
+        Kind::Redis(at) => {
+            let (url, count) = at.store.split_once(' ').context("no number of profiles")?;
+            let client = ::redis::Client::open(url)?;
+            redis::fill(&client, count.parse()?)?;
+            serve(&at.port_file, move |config| redis::configure(config, &client))
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::pin::pin;
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use tokio_postgres::{
     Client,
     binary_copy::BinaryCopyInWriter,
@@ -11,7 +10,6 @@ use tokio_postgres::{
 };
 
 use super::rows::{Document, Rows};
-use crate::sample;
 
 /// Profiles between two commits.
 const CHUNK: u64 = 100_000;
@@ -34,7 +32,7 @@ SELECT 'default', key, id FROM staging, unnest(keys) AS added (key) ORDER BY key
 INSERT INTO feed (tenant, type, reference, entity, version, kind, changes, at)
 SELECT 'default', 'profile', reference, id, 1, 'created', changes, at FROM staging ORDER BY place";
 
-/// Profiles `0..count`, under the ids of [`sample::reference`]; with `ready`, also the answers that the service will give.
+/// Profiles `0..count`, under the ids of [`crate::sample::reference`]; with `ready`, also the answers that the service will give.
 pub(crate) async fn fill(client: &mut Client, count: u64, ready: bool) -> Result<()> {
     import(client, count, ready).await?;
     // As autovacuum would after a while: without it the first rounds would meet hint bits and visibility maps unset.
@@ -50,7 +48,7 @@ pub(crate) async fn import(client: &mut Client, count: u64, ready: bool) -> Resu
     }
     for start in (0..count).step_by(usize::try_from(CHUNK)?) {
         let numbers: Vec<u64> = (start..count.min(start + CHUNK)).collect();
-        let profiles: Vec<(Document, Rows)> = numbers.iter().map(|number| profile(*number)).collect::<Result<_>>()?;
+        let profiles: Vec<(Document, Rows)> = numbers.iter().map(|number| Document::numbered(*number)).collect::<Result<_>>()?;
         let transaction = client.transaction().await?;
         let rows = i64::try_from(profiles.len())?;
         let first: i64 = transaction.query_one(RESERVE, &[&rows]).await?.get("first");
@@ -59,7 +57,7 @@ pub(crate) async fn import(client: &mut Client, count: u64, ready: bool) -> Resu
         if ready {
             let insert = transaction.prepare("INSERT INTO bench_ready (reference, body) VALUES ($1, $2)").await?;
             for (document, rows) in &profiles {
-                transaction.execute(&insert, &[&rows.reference.to_string(), &document.ready(rows)]).await?;
+                transaction.execute(&insert, &[&rows.reference.to_string(), &document.ready(rows, "database")]).await?;
             }
         }
         transaction.commit().await?;
@@ -72,12 +70,6 @@ pub(crate) async fn create_plain(client: &Client) -> Result<()> {
     let create = "CREATE TABLE bench_plain (id uuid PRIMARY KEY, version bigint NOT NULL, created_at timestamptz NOT NULL,
         updated_at timestamptz NOT NULL, profile json NOT NULL)";
     Ok(client.batch_execute(create).await?)
-}
-
-fn profile(number: u64) -> Result<(Document, Rows)> {
-    let document: Document = serde_json::from_str(&sample::document(number))?;
-    let rows = document.rows(sample::reference(number), Timestamp::from_microsecond(sample::created_at(number))?);
-    Ok((document, rows))
 }
 
 async fn stage(transaction: &tokio_postgres::Transaction<'_>, profiles: &[(Document, Rows)], first: i64) -> Result<()> {

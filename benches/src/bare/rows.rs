@@ -1,10 +1,13 @@
 //! A profile as rows: what the service keeps of one that was created over REST.
 
+use anyhow::Result;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json, value::RawValue};
 use std::{borrow::Cow, collections::BTreeMap};
 use uuid::Uuid;
+
+use crate::sample;
 
 /// The tenant of requests that name none.
 pub(super) const TENANT: &str = "default";
@@ -49,6 +52,14 @@ impl Document {
         Rows { reference, at, provenance, name_key: self.name.to_ascii_lowercase(), email_key, keys, changes, properties }
     }
 
+    /// The profile of this number in a store that is filled, and its rows.
+    pub(super) fn numbered(number: u64) -> Result<(Self, Rows)> {
+        let document: Self = serde_json::from_str(&sample::document(number))?;
+        let at = Timestamp::from_microsecond(sample::created_at(number))?;
+        let rows = document.rows(sample::reference(number), at);
+        Ok((document, rows))
+    }
+
     /// What is answered.
     pub(super) fn answer(&self, id: Uuid, at: Timestamp) -> Vec<u8> {
         let profile = Profile {
@@ -66,10 +77,10 @@ impl Document {
         serde_json::to_vec(&profile).unwrap_or_default()
     }
 
-    /// What the service answers to a GET.
-    pub(super) fn ready(&self, rows: &Rows) -> String {
+    /// What the service answers to a GET, from its `source`.
+    pub(super) fn ready(&self, rows: &Rows, source: &str) -> String {
         let without = String::from_utf8_lossy(&self.answer(rows.reference, rows.at)).into_owned();
-        format!("{{\"source\":\"database\",{}", &without[1..])
+        format!("{{\"source\":\"{source}\",{}", &without[1..])
     }
 }
 

@@ -3,13 +3,11 @@
 use std::{path::Path, thread};
 
 use anyhow::{Context, Result};
-use jiff::Timestamp;
 use rusqlite::Connection;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::rows::{Document, Rows, TENANT, TYPE};
-use crate::sample;
 
 /// Profiles between two commits while a file is filled.
 const CHUNK: u64 = 50_000;
@@ -99,7 +97,7 @@ fn insert(connection: &Connection, job: &Job) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Profiles `0..count`, under the ids of [`sample::reference`]; with `ready`, also the answers that the service will give.
+/// Profiles `0..count`, under the ids of [`crate::sample::reference`]; with `ready`, also the answers that the service will give.
 pub(crate) fn fill(path: &Path, count: u64, ready: bool) -> Result<()> {
     let mut connection = open(path, "off")?;
     // The keys are scattered, so that all of their tree is needed all of the time.
@@ -111,10 +109,9 @@ pub(crate) fn fill(path: &Path, count: u64, ready: bool) -> Result<()> {
     for start in (0..count).step_by(usize::try_from(CHUNK)?) {
         let transaction = connection.transaction()?;
         for number in start..count.min(start + CHUNK) {
-            let document: Document = serde_json::from_str(&sample::document(number))?;
-            let rows = document.rows(sample::reference(number), Timestamp::from_microsecond(sample::created_at(number))?);
+            let (document, rows) = Document::numbered(number)?;
             if ready {
-                transaction.prepare_cached(READY)?.execute((rows.reference.to_string(), document.ready(&rows)))?;
+                transaction.prepare_cached(READY)?.execute((rows.reference.to_string(), document.ready(&rows, "database")))?;
             }
             insert(&transaction, &Job::new(rows, None))?;
         }

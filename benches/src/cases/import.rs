@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     bare, bulk, database,
-    fixture::{Fixture, Kind},
+    fixture::{Fixture, Kind, UNCACHED},
     processes::Store,
     report::{Row, Target},
     settings::Bench,
@@ -48,7 +48,7 @@ pub(super) fn import_postgres(bench: &Bench) -> Result<Vec<Row>> {
 /// Lines a second of an import into an empty store, and of the same import again.
 fn twice(bench: &Bench, lines: u32) -> Result<(f64, f64)> {
     let mut fixture = Fixture::empty(bench, Kind::Postgres, "import")?;
-    let server = fixture.service()?;
+    let server = fixture.service(UNCACHED)?;
     let timed = || -> Result<_> {
         let began = Instant::now();
         let summary = bulk::import(server, lines.into())?;
@@ -85,7 +85,7 @@ pub(super) fn memory(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for kind in [Kind::Sqlite, Kind::Postgres] {
         let mut fixture = Fixture::empty(bench, kind, "memory_import")?;
-        let server = fixture.service()?;
+        let server = fixture.service(&[])?;
         let began = Instant::now();
         let summary = bulk::import(server, bench.large)?;
         ensure!(summary.created == bench.large, "not all lines made a profile: {summary:?}");

@@ -1,5 +1,6 @@
 //! What is measured. Each case sets up its stores and programs, runs the sides by turns, and gives rows for the table.
 
+mod hits;
 mod import;
 mod latency;
 mod process;
@@ -29,6 +30,9 @@ const fn case(name: &'static str, what: &'static str, run: fn(&Bench) -> Result<
 pub(crate) const CASES: &[Case] = &[
     case("get-sqlite", "GET one profile, SQLite", reads::get_sqlite),
     case("get-postgres", "GET one profile, PostgreSQL", reads::get_postgres),
+    case("hit-memory", "GET one profile, from the cache in the process", hits::memory),
+    case("hit-redis", "GET one profile, from Redis", hits::redis),
+    case("zipf-postgres", "reads and some changes, with caches and without, PostgreSQL", hits::zipf_postgres),
     case("post-postgres", "POST, PostgreSQL", writes::post_postgres),
     case("post-sqlite", "POST, SQLite", writes::post_sqlite),
     case("feed-postgres", "POST while two instances number and tail the feed, PostgreSQL", writes::feed_postgres),
@@ -40,6 +44,8 @@ pub(crate) const CASES: &[Case] = &[
     case("list-sqlite", "200-item list, SQLite", reads::list_sqlite),
     case("list-postgres", "200-item list, PostgreSQL", reads::list_postgres),
     case("p99-postgres", "p99 of GET at half of peak, PostgreSQL", latency::p99_postgres),
+    case("p99-hit-memory", "p99 of hits in the process at half of peak", hits::p99_memory),
+    case("size-redis", "a profile as kept in Redis", hits::size_redis),
     case("start", "start of the embedded service to its first answer", process::start),
     case("memory-idle", "resident memory, idle", process::memory_idle),
     case("memory-import", "resident memory after an import of 1,000,000", import::memory),

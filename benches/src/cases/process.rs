@@ -19,7 +19,7 @@ pub(super) fn start(bench: &Bench) -> Result<Vec<Row>> {
         let folder = bench.folder()?;
         let store = Store::Sqlite(folder.path().to_owned());
         for times in [&mut fresh, &mut again] {
-            let program = processes::service(&store, folder.path())?;
+            let program = processes::service(&store, folder.path(), &[])?;
             times.push(program.started_in.as_secs_f64() * 1e3);
         }
     }
@@ -38,7 +38,7 @@ pub(super) fn memory_idle(bench: &Bench) -> Result<Vec<Row>> {
         let mut resident = Vec::new();
         for _ in 0..bench.rounds.min(3) {
             let mut fixture = Fixture::filled(bench, kind, "memory", 1_000, false)?;
-            let server = fixture.service()?;
+            let server = fixture.service(&[])?;
             for request in fixture.gets().iter().take(REQUESTS) {
                 http::once(server.address, request, 200)?;
             }

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::throughput;
 use crate::{
     check,
-    fixture::{Fixture, Kind, closed, path},
+    fixture::{Fixture, Kind, UNCACHED, closed, path},
     http,
     load::{Load, scattered},
     report::{Row, Target},
@@ -24,19 +24,13 @@ pub(super) fn get_postgres(bench: &Bench) -> Result<Vec<Row>> {
 
 fn get(bench: &Bench, kind: Kind, against: &str, least: f64) -> Result<Vec<Row>> {
     let mut fixture = Fixture::filled(bench, kind, "get", SMALL, true)?;
-    let (ours, bare) = (fixture.service()?, fixture.bare()?);
+    let (ours, bare) = (fixture.service(UNCACHED)?, fixture.bare()?);
     for number in [0, 1, SMALL - 1] {
         check::same_bytes(&http::get(&path(number)), None, ours, bare)?;
     }
     let requests = fixture.gets();
     let (ours_next, bare_next) = (scattered(&requests), scattered(&requests));
-    let values = throughput(
-        bench,
-        vec![
-            closed(bench, Load { server: ours, next: &ours_next, status: 200, least_body: 300 }),
-            closed(bench, Load { server: bare, next: &bare_next, status: 200, least_body: 300 }),
-        ],
-    )?;
+    let values = throughput(bench, vec![closed(bench, Load::of(ours, &ours_next)), closed(bench, Load::of(bare, &bare_next))])?;
     let what = format!("`GET` one profile, {}, uncached", kind.name());
     Ok(vec![Row::ratio(what, against, &values[0], &values[1], Target::AtLeast(least))])
 }
@@ -51,7 +45,7 @@ pub(super) fn list_postgres(bench: &Bench) -> Result<Vec<Row>> {
 
 fn list(bench: &Bench, kind: Kind) -> Result<Vec<Row>> {
     let mut fixture = Fixture::filled(bench, kind, "list", SMALL, false)?;
-    let (ours, bare) = (fixture.service()?, fixture.bare()?);
+    let (ours, bare) = (fixture.service(UNCACHED)?, fixture.bare()?);
     let request = http::get("/api/v1/profiles?limit=200");
     // Only the service gives a cursor.
     let least_body = check::same_bytes(&request, Some("],\"next_cursor\":"), ours, bare)?;
@@ -59,8 +53,8 @@ fn list(bench: &Bench, kind: Kind) -> Result<Vec<Row>> {
     let values = throughput(
         bench,
         vec![
-            closed(bench, Load { server: ours, next: &next, status: 200, least_body }),
-            closed(bench, Load { server: bare, next: &next, status: 200, least_body }),
+            closed(bench, Load { least_body, ..Load::of(ours, &next) }),
+            closed(bench, Load { least_body, ..Load::of(bare, &next) }),
         ],
     )?;
     let what = format!("200-item list, {}", kind.name());
