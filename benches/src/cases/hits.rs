@@ -22,7 +22,7 @@ use crate::{
     statistics::Figure,
 };
 
-/// By the time after a start the caches are believed and hold what was read.
+/// The longest until the caches are believed after a start, and hold what was read.
 const WARM: Duration = Duration::from_secs(30);
 const MEMORY: &[(&str, &str)] = &[("CACHE", "memory")];
 
@@ -114,7 +114,7 @@ fn mixed(zipf: &Zipf, gets: &[Vec<u8>]) -> impl Fn(&mut Vec<u8>) {
     move |out| {
         turn.set(turn.get() + 1);
         let number = zipf.number(zipf.rank(sample::mix(turn.get())));
-        if turn.get() % 20 == 0 {
+        if turn.get().is_multiple_of(20) {
             let body = format!("{{\"attributes\":{{\"visits\":{}}}}}", turn.get());
             out.extend(http::send("PATCH", &path(number as u64), &body));
         } else {
@@ -167,7 +167,7 @@ pub(super) fn size_redis(bench: &Bench) -> Result<Vec<Row>> {
     let profile: serde_json::Value = serde_json::from_slice(&created)?;
     let id = profile["id"].as_str().context("an answer without an id")?;
     until_hits(server, &[http::get(&format!("/api/v1/profiles/{id}"))])?;
-    // Beside the entry there are the parts' states, which are hashes or sorted sets.
+    // Beside the entry there are the parts' states, which are no strings.
     let mut connection = redis.connect()?;
     let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query(&mut connection)?;
     let mut kept = Vec::new();
