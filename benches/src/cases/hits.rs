@@ -139,7 +139,9 @@ impl Zipf {
                 sum
             })
             .collect();
-        below.iter_mut().for_each(|below| *below /= sum);
+        for below in &mut below {
+            *below /= sum;
+        }
         Self { below }
     }
 
