@@ -371,8 +371,10 @@ impl Reads {
                 .map_err(|_| StoreError::Unavailable("too many loads are waiting".into()))?
                 .map_err(|error| StoreError::Unavailable(error.into()))?,
         };
-        let _loading = self.measures.loading();
+        let loading = self.measures.loading();
         let view = self.store.view(tenant, key, deadline.at_most(SPANS.load)).await?;
+        // In this order, so that no more are ever counted than there are permits.
+        drop(loading);
         drop(permit);
         let Some(view) = view else {
             return Ok(Loaded { state: State::Absent { version: None }, standing: Standing::Fresh, living: false });
