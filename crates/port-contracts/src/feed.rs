@@ -36,7 +36,7 @@ impl Client {
         let page = self.store.feed_after(after, limit, deadline()).await.expect("the feed can be read");
         assert!(page.changes.len() <= limit, "{} changes where {limit} were asked for", page.changes.len());
         assert!(page.state.trimmed <= page.state.head, "{:?}", page.state);
-        for (change, place) in page.changes.iter().zip(after.0 + 1..) {
+        for (change, place) in page.changes.iter().zip((after.0..).skip(1)) {
             assert_eq!(change.position.0, place, "places have no gaps");
         }
         page
@@ -163,6 +163,8 @@ pub async fn places_are_for_good<F: Fixture>() {
     client.commit(2, [delete(&key)]).await;
     let state = client.number().await;
     assert_eq!((state.head, state.incarnation), (FeedPosition(5), empty.incarnation));
+    let nothing = client.page(FeedPosition(i64::MAX), 10).await;
+    assert_eq!((nothing.changes, nothing.state), (Vec::new(), state), "after the last position there could be");
     drop(client);
     fixture.reopen(profile_domain::Policy::default()).await;
     let client = Client::of(&fixture);

@@ -67,7 +67,9 @@ impl Feed for PostgresStore {
 
     async fn feed_after(&self, position: FeedPosition, limit: usize, deadline: Deadline) -> Result<FeedPage, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.pool.run(&AFTER, &[&position.0, &limit], deadline).await?;
+        // Nothing can follow the last position there is, but the statement looks for what would.
+        let after = position.0.min(i64::MAX - 1);
+        let rows = self.pool.run(&AFTER, &[&after, &limit], deadline).await?;
         let first = first(&rows)?;
         let unread: Option<i64> = get(first, "unread")?;
         Ok(FeedPage {
