@@ -153,7 +153,7 @@ impl Reads {
         for number in &doubted {
             tier.parts[usize::from(*number)].looked_at();
         }
-        for (number, found) in self.settle(tier, doubted, stretch.incarnation).await {
+        for (number, found) in self.settle(tier, doubted, stretch).await {
             let part = &tier.parts[usize::from(number)];
             match found {
                 Ok(sound) => part.found(sound),
@@ -186,8 +186,10 @@ impl Reads {
         Ok(false)
     }
 
-    /// The way from wherever these parts are. Those at one position share what is read.
-    async fn settle(&self, tier: &Tier, numbers: Vec<u16>, incarnation: Incarnation) -> Vec<(u16, Result<Sound, Trouble>)> {
+    /// The way from wherever these parts are, at least to where a stretch ends: others go on writing, so that there may always be
+    /// something after that. Those at one position share what is read.
+    async fn settle(&self, tier: &Tier, numbers: Vec<u16>, stretch: &Stretch<'_>) -> Vec<(u16, Result<Sound, Trouble>)> {
+        let incarnation = stretch.incarnation;
         let mut settled = Vec::with_capacity(numbers.len());
         let mut begun = HashSet::new();
         let mut unsettled = numbers;
@@ -219,17 +221,26 @@ impl Reads {
                     }
                 };
                 let changes: Vec<Change> = page.changes.iter().map(told).collect();
+                let as_of = asked.checked_sub(page.unread.unwrap_or_default());
                 for (number, mark) in parts {
                     let done = match (mark, page.changes.last()) {
                         (Some(mark), None) if page.state.covers(position) => {
-                            let as_of = asked.checked_sub(page.unread.unwrap_or_default());
                             let sound = as_of.map(|as_of| Sound { namespace: mark.namespace, need: mark.position, as_of });
                             settled.push((number, sound.ok_or(Trouble::Again("too much is unread"))));
                             continue;
                         }
                         (Some(mark), Some(last)) if page.state.covers(position) => {
                             let step = Step { incarnation, from: mark.position, to: last.position.0, changes: &changes };
-                            tier.follow(number, &step).await
+                            let followed = tier.follow(number, &step).await;
+                            if let (Ok(Some(reached)), Some(as_of)) = (&followed, as_of)
+                                && reached.namespace == mark.namespace
+                                && reached.position >= step.to
+                                && step.to >= stretch.to.0
+                            {
+                                settled.push((number, Ok(Sound { namespace: mark.namespace, need: step.to, as_of })));
+                                continue;
+                            }
+                            followed
                         }
                         (mark, _) if begun.insert(number) => {
                             let instead_of = mark.map(|mark| mark.namespace);
