@@ -113,7 +113,13 @@ impl Reads {
                 tracing::warn!("the feed began anew, or went on without this instance: caches are looked at anew");
                 follower.at = Some((page.state.incarnation, page.state.head));
                 *self.incarnation.write() = None;
-                self.tiers.iter().flat_map(|tier| &tier.parts).for_each(super::tier::Part::doubted);
+                let lost = page.state.incarnation == incarnation && page.state.head < position;
+                for part in self.tiers.iter().flat_map(|tier| &tier.parts) {
+                    if lost {
+                        part.taint(true);
+                    }
+                    part.doubted();
+                }
                 return Ok(true);
             }
             let as_of = asked.checked_sub(page.unread.unwrap_or_default());
@@ -223,13 +229,15 @@ impl Reads {
                 let changes: Vec<Change> = page.changes.iter().map(told).collect();
                 let as_of = asked.checked_sub(page.unread.unwrap_or_default());
                 for (number, mark) in parts {
+                    let part = &tier.parts[usize::from(number)];
+                    let covered = page.state.covers(position) && !part.is_tainted();
                     let done = match (mark, page.changes.last()) {
-                        (Some(mark), None) if page.state.covers(position) => {
+                        (Some(mark), None) if covered => {
                             let sound = as_of.map(|as_of| Sound { namespace: mark.namespace, need: mark.position, as_of });
                             settled.push((number, sound.ok_or(Trouble::Again("too much is unread"))));
                             continue;
                         }
-                        (Some(mark), Some(last)) if page.state.covers(position) => {
+                        (Some(mark), Some(last)) if covered => {
                             let step = Step { incarnation, from: mark.position, to: last.position.0, changes: &changes };
                             let followed = tier.follow(number, &step).await;
                             if let (Ok(Some(reached)), Some(as_of)) = (&followed, as_of)
@@ -246,7 +254,7 @@ impl Reads {
                             let instead_of = mark.map(|mark| mark.namespace);
                             let position = page.state.head.0;
                             let anew = Begin { instead_of, incarnation, position, quiet: self.quiet() };
-                            tier.begin(number, &anew).await
+                            tier.begin(number, &anew).await.inspect(|_| part.taint(false))
                         }
                         _ => {
                             settled.push((number, Err(Trouble::Again("others begin it too"))));

@@ -53,6 +53,8 @@ pub(super) struct Part {
     sound: RwLock<Option<Sound>>,
     /// A mark was seen that isn't the one found sound: the follower shall look.
     doubtful: AtomicBool,
+    /// The store was taken back: what is there may be of a commit that is lost, though the mark hasn't come to it.
+    tainted: AtomicBool,
     failures: AtomicU32,
     open: AtomicBool,
     /// The last ticket that came by, and when: for commits, which can't wait for one.
@@ -342,6 +344,15 @@ impl Part {
     /// Before the follower looks: whatever is seen from now on is doubted anew.
     pub(super) fn looked_at(&self) {
         self.doubtful.store(false, Ordering::Relaxed);
+    }
+
+    /// It has to begin anew, wherever its mark is.
+    pub(super) fn taint(&self, tainted: bool) {
+        self.tainted.store(tainted, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_tainted(&self) -> bool {
+        self.tainted.load(Ordering::Relaxed)
     }
 
     pub(super) fn doubted(&self) {
