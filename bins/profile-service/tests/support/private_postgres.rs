@@ -123,6 +123,17 @@ impl PrivatePostgres {
         }
     }
 
+    /// Keeps a copy of the data of a server that is stopped.
+    pub(crate) fn back_up(&self) {
+        copy(&self.data, &self.data.with_file_name("backup"));
+    }
+
+    /// Puts the copy in the place of the data of a server that is stopped.
+    pub(crate) fn take_back(&self) {
+        fs::remove_dir_all(&self.data).expect("the data is removed");
+        copy(&self.data.with_file_name("backup"), &self.data);
+    }
+
     async fn pg_ctl(&self, arguments: &[&str]) -> bool {
         let mut command = std::process::Command::new(self.binaries.join("pg_ctl"));
         command.args(arguments).arg("--silent").arg("--pgdata").arg(&self.data).current_dir("/");
@@ -160,6 +171,12 @@ fn family(parent: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
     let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
     std::iter::once(parent).chain(children).collect()
+}
+
+/// With owners and modes.
+fn copy(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(status.expect("cp runs").success(), "no copy of {}", from.display());
 }
 
 fn signal(name: &str, processes: &[u32]) {
