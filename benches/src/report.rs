@@ -14,7 +14,7 @@ pub(crate) enum Target {
     AtLeast(f64),
     AtMost(f64),
     /// More than the other side.
-    AtMostMore(f64),
+    MoreByAtMost(f64),
 }
 
 /// A row of the table.
@@ -76,7 +76,7 @@ impl Row {
     /// Two latencies in ms; what ours is longer by counts.
     pub(crate) fn added(what: impl Into<String>, against: &str, ours: &[f64], theirs: &[f64], most: f64) -> Self {
         let added = Figure::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs));
-        Self::of(what, against, "ms", ours, theirs, added, Target::AtMostMore(most))
+        Self::of(what, against, "ms", ours, theirs, added, Target::MoreByAtMost(most))
     }
 
     /// Two sizes in bytes; the ratio of ours to theirs counts.
@@ -114,7 +114,7 @@ impl Row {
     fn verdict(&self) -> &str {
         let met = match self.target {
             Target::AtLeast(least) => self.result.median >= least,
-            Target::AtMost(most) | Target::AtMostMore(most) => self.result.median <= most,
+            Target::AtMost(most) | Target::MoreByAtMost(most) => self.result.median <= most,
         };
         if met { "yes" } else { "**no**" }
     }
@@ -123,14 +123,14 @@ impl Row {
         let Figure { median, lowest, highest } = self.result;
         let theirs = self.theirs.map_or_else(|| "–".into(), |theirs| amount(theirs.median, &self.unit));
         let result = match (self.target, self.theirs) {
-            (Target::AtMostMore(_), _) => format!("{median:+.2} {} ({lowest:+.2}–{highest:+.2})", self.unit),
+            (Target::MoreByAtMost(_), _) => format!("{median:+.2} {} ({lowest:+.2}–{highest:+.2})", self.unit),
             (_, Some(_)) => format!("{median:.2} ({lowest:.2}–{highest:.2})"),
             (_, None) => format!("{median:.0} {} ({lowest:.0}–{highest:.0})", self.unit),
         };
         let target = match self.target {
             Target::AtLeast(least) => format!("≥ {least}"),
             Target::AtMost(most) => format!("≤ {most}"),
-            Target::AtMostMore(most) => format!("≤ +{most}"),
+            Target::MoreByAtMost(most) => format!("≤ +{most}"),
         };
         let (what, against, met) = (&self.what, &self.against, self.verdict());
         let ours = amount(self.ours.median, &self.unit);
