@@ -19,8 +19,8 @@ use crate::{
     support::{CEILING, Server},
 };
 
-/// Profiles of each writer. The second half is written seldom, and never read with a token: nothing but the feed brings what was
-/// written on one instance to another.
+/// Profiles of each writer. The second half is changed seldom, by imports, and never read with a token: nothing but the feed
+/// brings what was written on one instance to what others remember or share.
 const PROFILES: usize = 8;
 const WRITERS: usize = 3;
 const READERS: usize = 6;
@@ -194,14 +194,15 @@ impl Client {
     async fn write(mut self) {
         while !*self.stopped.borrow() {
             let (busy, quiet) = self.histories.split_at(PROFILES / 2);
-            let history = Arc::clone(if self.random.percent(5) { self.random.pick(quiet) } else { self.random.pick(busy) });
+            let by_import = self.random.percent(5);
+            let history = Arc::clone(self.random.pick(if by_import { quiet } else { busy }));
             let lives = history.last().name.is_some();
             let delete = self.random.percent(15);
             let name = if lives && delete { None } else { Some(format!("step-{:08x}", self.random.below(u32::MAX))) };
             let version = history.begin(name.clone());
             let answer = loop {
                 let server = self.server();
-                let request = match (&name, lives) {
+                let request = match (&name, lives && !by_import) {
                     (None, _) => server.client.delete(server.url(&history.path())),
                     (Some(name), true) => patch(&server, &history, name),
                     (Some(name), false) => import(&server, &history.id, name),
@@ -214,7 +215,7 @@ impl Client {
                 }
             };
             let token = token(&answer);
-            acknowledged(answer, name.as_deref(), lives, version).await;
+            acknowledged(answer, name.as_deref(), lives && !by_import, version).await;
             history.acknowledge(token);
             self.counts.writes.fetch_add(1, Ordering::Relaxed);
             tokio::time::sleep(BREATH * 15).await;
@@ -236,10 +237,10 @@ fn patch(server: &Server, history: &History, name: &str) -> reqwest::RequestBuil
     request.header("content-type", "application/merge-patch+json").body(json!({"name": name}).to_string())
 }
 
-async fn acknowledged(answer: Response, name: Option<&str>, lived: bool, version: i64) {
+async fn acknowledged(answer: Response, name: Option<&str>, tagged: bool, version: i64) {
     let (status, tag) = (answer.status(), answer.headers().get("etag").cloned());
     let body = answer.text().await.expect("a body");
-    match (name, lived) {
+    match (name, tagged) {
         (None, _) => assert!(matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_FOUND), "{status}: {body}"),
         (Some(_), true) => {
             assert_eq!(status, StatusCode::OK, "{body}");
