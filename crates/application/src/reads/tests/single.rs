@@ -145,3 +145,34 @@ async fn loads_are_bounded() {
     }
     assert_eq!(world.store.most_loading.load(Ordering::Relaxed), 64);
 }
+
+/// What was written through is there before its part has followed so far, and a position that is lost shows in other parts only.
+#[tokio::test]
+async fn nothing_that_was_written_through_outlives_a_store_that_was_taken_back() {
+    let mut world = world().await;
+    let tier = &world.instances[0].reads.tiers[0];
+    let tenant = TenantId::default_tenant();
+    let part = |number| tier.cache.part_of(&tenant, &key(number));
+    let other = (2..).find(|number| part(*number) != part(1)).unwrap();
+    world.store.write(&key(other), true);
+    world.follow(0).await;
+    world.write(0, &key(1), true).await;
+    settle().await;
+    assert_eq!(world.read(0, &key(1), Freshness::Recent).await.unwrap(), 2);
+    world.store.take_back(1);
+    for _ in 0..3 {
+        world.follow(0).await;
+    }
+    assert_eq!(world.read(0, &key(1), Freshness::Recent).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_part_is_believed_though_others_commit_all_the_time() {
+    let mut world = World::new(1, 1_000);
+    world.store.restless.store(true, Ordering::Relaxed);
+    for _ in 0..2 {
+        world.follow(0).await;
+    }
+    let tiers = world.instances[0].reads.tiers();
+    assert_eq!(tiers, [("first", true), ("shared", true)]);
+}

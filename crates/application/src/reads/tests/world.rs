@@ -67,6 +67,8 @@ pub(super) struct FakeStore {
     /// Loads wait here, once somebody wants to hold them.
     pub(super) held: Mutex<Option<Vec<oneshot::Sender<()>>>>,
     pub(super) away: AtomicBool,
+    /// Others commit whenever somebody looks.
+    pub(super) restless: AtomicBool,
     /// Somebody holds the lock, and gives no change a place.
     pub(super) stuck: AtomicBool,
     pub(super) loads: AtomicUsize,
@@ -84,6 +86,7 @@ impl FakeStore {
             incarnation: Mutex::new(Incarnation(1)),
             held: Mutex::new(None),
             away: AtomicBool::new(false),
+            restless: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             loads: AtomicUsize::new(0),
             loading: AtomicUsize::new(0),
@@ -227,6 +230,10 @@ impl Feed for FakeStore {
 
     async fn feed_after(&self, position: FeedPosition, limit: usize, _: Deadline) -> Result<FeedPage, StoreError> {
         self.answers()?;
+        if self.restless.load(Ordering::Relaxed) {
+            self.write(&key(999), true);
+            self.head.store(self.log.lock().len(), Ordering::Relaxed);
+        }
         let state = self.state();
         if !state.covers(position) {
             return Ok(FeedPage { state, changes: Vec::new(), unread: None });
@@ -403,9 +410,10 @@ impl World {
             profile_memory::Settings {
                 schema: SCHEMA,
                 entries,
-                bytes: 1 << 20,
-                absences: 100,
-                floors: 1000,
+                // Enough of each for as many parts as the entries make.
+                bytes: entries << 14,
+                absences: entries.max(100),
+                floors: entries.max(64) << 4,
                 spans: SPANS,
                 now: Arc::new(move || clock.now()),
             }
