@@ -25,10 +25,16 @@ const ADDRESSES: usize = 4;
 /// Answers from one fault to the next.
 const BETWEEN_FAULTS: usize = 150;
 
+/// What a cache shows may be older than what a list or a refusal has shown before.
+fn uncached(mut variables: Vec<(String, String)>) -> Vec<(String, String)> {
+    variables.push(("CACHE".to_owned(), "off".to_owned()));
+    variables
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_on_sqlite_is_linearizable_over_kills() {
     let backend = Backend::sqlite();
-    let mut server = backend.start().await;
+    let mut server = Server::start(&borrowed(&uncached(backend.variables()))).await;
     let history = History::begin(&server);
     for _ in 0..scaled(20) {
         history.answers(BETWEEN_FAULTS).await;
@@ -43,10 +49,7 @@ async fn a_history_on_sqlite_is_linearizable_over_kills() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_history_on_postgres_is_linearizable_over_kills_and_restarts() {
     let postgres = PrivatePostgres::start().await;
-    let mut variables = postgres.variables();
-    // What a cache shows may be 2 seconds old, once a commit's client has gone.
-    variables.push(("CACHE".to_owned(), "off".to_owned()));
-    let mut server = Server::start(&borrowed(&variables)).await;
+    let mut server = Server::start(&borrowed(&uncached(postgres.variables()))).await;
     let history = History::begin(&server);
     for round in 0..scaled(20) {
         history.answers(BETWEEN_FAULTS).await;

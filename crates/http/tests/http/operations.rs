@@ -35,7 +35,7 @@ async fn ready_is_started_not_draining_and_a_store_that_answers() {
 #[actix_web::test]
 async fn health_is_200_whatever_it_says() {
     let api = Api::new();
-    let health = |status: &str, phase: &str, store: &str| json!({"status": status, "phase": phase, "checks": {"store": {"status": store, "kind": "fake"}}, "version": "1.2.3"});
+    let health = |status: &str, phase: &str, store: &str| json!({"status": status, "phase": phase, "checks": {"store": {"status": store, "kind": "fake"}, "caches": {}}, "version": "1.2.3"});
     let answer = get(&api, "/health").await;
     assert_eq!((answer.status, answer.json()), (200, health("degraded", "starting", "ok")));
     api.service.operations.set_started();

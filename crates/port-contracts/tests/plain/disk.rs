@@ -198,7 +198,7 @@ impl Disk {
         let skipped = usize::from(is(Bug::SkipsBetweenPages) && limit < 10 && begin > 0);
         rows.into_iter()
             .skip(begin + skipped)
-            .zip(after.0 + 1..)
+            .zip((after.0..).skip(1))
             .take(limit)
             .map(|((tenant, row), place)| FeedChange {
                 position: FeedPosition(place),
