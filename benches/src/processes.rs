@@ -136,7 +136,13 @@ fn service_command(store: &Store, folder: &Path) -> Result<Command> {
     let binary = beside_this("profile-service")?;
     let log = File::options().create(true).append(true).open(folder.join("service.log"))?;
     let mut command = Command::new(binary);
-    command.env_clear().env("SERVER_PORT", "0").envs(store.variables()).current_dir(folder).stdout(log);
+    command
+        .env_clear()
+        .env("SERVER_PORT", "0")
+        .env("ADMIN_ADDRESS", "127.0.0.1:0")
+        .envs(store.variables())
+        .current_dir(folder)
+        .stdout(log);
     Ok(command)
 }
 
