@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use profile_application::{App, Keyring};
-use profile_http::{BuildInfo, Operations, Service, Settings};
+use profile_http::{Admin, BuildInfo, Operations, Service, Settings};
 use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -51,10 +51,9 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     let service = Service::new(app.clone(), http_settings(&config, options), Arc::clone(&operations), registry)?;
     let (listener, address) = listen(config.server.address, "SERVER_HOST and SERVER_PORT are")?;
     let (admin_listener, admin_address) = listen(config.server.admin, "ADMIN_ADDRESS is")?;
-    let admin = profile_http::serve_admin(admin_listener, service.clone(), telemetry::set_level)?;
-    let server = profile_http::serve(listener, service, config.server.workers)?;
-    let (handle, admin_handle) = (server.handle(), admin.handle());
-    tokio::spawn(admin);
+    let admin = Admin { listener: admin_listener, set_log_level: telemetry::set_level };
+    let server = profile_http::serve(listener, Some(admin), service, config.server.workers)?;
+    let handle = server.handle();
     let mut server = tokio::spawn(server);
     if let Some(file) = &options.port_file {
         announce(file, address)?;
@@ -86,7 +85,7 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
         // Whoever routes traffic here learns from `/readyz` and goes elsewhere, while what still comes is answered.
         tokio::time::sleep(config.server.shutdown_grace).await;
         background.abort();
-        tokio::join!(handle.stop(true), admin_handle.stop(true));
+        handle.stop(true).await;
         tokio::time::timeout(CLOSE_TIMEOUT, opened.close()).await
     };
     tokio::select! {

@@ -1,12 +1,12 @@
 //! What operators do, on a listener of its own: `DELETE /cache`, `DELETE /cache/{id}`, `PUT /log-level`. Whoever can connect may;
 //! so it listens on loopback unless configured otherwise.
 
-use std::{io, net::TcpListener, sync::Arc};
+use std::{net::TcpListener, sync::Arc};
 
 use actix_web::{
-    App, HttpRequest, HttpResponse, HttpServer,
+    App, Error, HttpRequest, HttpResponse,
     body::BoxBody,
-    dev::{Server, ServiceRequest},
+    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::{Next, from_fn},
     web::{self, Data},
 };
@@ -28,27 +28,34 @@ const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 /// Sets what is logged from now on, to one of `error`, `warn`, `info`, `debug` and `trace`.
 pub type SetLogLevel = fn(&str) -> Result<(), String>;
 
-/// Serves operators on a listener until the server is stopped. The server runs once its future is polled.
-///
-/// # Errors
-/// Where the listener can't be used.
-pub fn serve_admin(listener: TcpListener, service: Service, set_log_level: SetLogLevel) -> io::Result<Server> {
-    let server = HttpServer::new(move || {
-        let metrics = Arc::clone(&service.metrics);
-        let new_id = service.settings.new_id;
-        App::new()
-            .app_data(Data::new(service.app.clone()))
-            .app_data(Data::from(Arc::clone(&service.settings)))
-            .app_data(Data::new(set_log_level))
-            .service(resource("/cache", "DELETE, OPTIONS", [web::delete().to(clear)]))
-            .service(resource("/cache/{id}", "DELETE, OPTIONS", [web::delete().to(forget)]))
-            .service(resource("/log-level", "OPTIONS, PUT", [web::put().to(log_level)]))
-            .default_service(web::to(async || Err::<HttpResponse, _>(Problem::route_not_found())))
-            .wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
-                observe::observe(Arc::clone(&metrics), new_id, request, next)
-            }))
-    });
-    Ok(server.workers(1).disable_signals().shutdown_timeout(1).listen(listener)?.run())
+/// The listener of operators, and what they may set beside caches.
+pub struct Admin {
+    /// Where they connect.
+    pub listener: TcpListener,
+    /// Sets the log level.
+    pub set_log_level: SetLogLevel,
+}
+
+/// The application that serves them.
+pub(crate) fn app(
+    service: &Service,
+    set_log_level: SetLogLevel,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()> + use<>,
+> {
+    let metrics = Arc::clone(&service.metrics);
+    let new_id = service.settings.new_id;
+    App::new()
+        .app_data(Data::new(service.app.clone()))
+        .app_data(Data::from(Arc::clone(&service.settings)))
+        .app_data(Data::new(set_log_level))
+        .service(resource("/cache", "DELETE, OPTIONS", [web::delete().to(clear)]))
+        .service(resource("/cache/{id}", "DELETE, OPTIONS", [web::delete().to(forget)]))
+        .service(resource("/log-level", "OPTIONS, PUT", [web::put().to(log_level)]))
+        .default_service(web::to(async || Err::<HttpResponse, _>(Problem::route_not_found())))
+        .wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
+            observe::observe(Arc::clone(&metrics), new_id, request, next)
+        }))
 }
 
 /// Drops all that caches keep: in this process, and in Redis for all. Other processes keep what is in theirs.

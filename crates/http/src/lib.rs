@@ -34,7 +34,7 @@ mod openapi;
 mod operations;
 mod schema;
 
-pub use admin::{SetLogLevel, serve_admin};
+pub use admin::{Admin, SetLogLevel};
 pub use metrics::HttpMetrics;
 pub use openapi::openapi;
 pub use operations::Operations;

@@ -16,7 +16,7 @@ use actix_web::{
 use prometheus::Registry;
 
 use crate::{
-    HttpMetrics, Operations, Settings,
+    Admin, HttpMetrics, Operations, Settings, admin,
     connection::{self, Backlog, Connection, Limits},
     observe, routes,
 };
@@ -71,12 +71,12 @@ pub fn app(
         }))
 }
 
-/// Serves on a listener, over HTTP/1.1, until the server is stopped: signals are the binary's. The server runs once its future
+/// Serves on a listener, and operators on theirs if there is one, over HTTP/1.1, until the server is stopped: signals are the binary's. The server runs once its future
 /// is polled.
 ///
 /// # Errors
 /// Where the listener can't be used.
-pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Result<Server> {
+pub fn serve(listener: TcpListener, admin: Option<Admin>, service: Service, workers: usize) -> io::Result<Server> {
     let settings = Arc::clone(&service.settings);
     let address = listener.local_addr()?;
     // What `HttpServer` does, but for the connections themselves, which it would take as they are.
@@ -87,6 +87,11 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
     let backlog = Backlog::new(settings.max_unread_bytes);
+    let server = match admin {
+        // By the same workers: a server of its own would be two threads more.
+        Some(admin) => listen_for_operators(server, admin, service.clone())?,
+        None => server,
+    };
     let server = server.listen("http", listener, move || {
         let (stopping, backlog) = (stopping.clone(), backlog.clone());
         let limits = Limits { head_timeout: settings.head_timeout, max_head_bytes: settings.max_head_bytes, pace: settings.pace };
@@ -110,4 +115,19 @@ pub fn serve(listener: TcpListener, service: Service, workers: usize) -> io::Res
         .and_then(http)
     })?;
     Ok(server.run())
+}
+
+fn listen_for_operators(server: ServerBuilder, admin: Admin, service: Service) -> io::Result<ServerBuilder> {
+    let Admin { listener, set_log_level } = admin;
+    server.listen("admin", listener, move || {
+        let app = admin::app(&service, set_log_level);
+        let http = HttpService::build()
+            .client_request_timeout(service.settings.head_timeout)
+            .finish(map_config(app, |()| AppConfig::default()));
+        fn_service(|stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            ready(Ok((stream, Protocol::Http1, peer)))
+        })
+        .and_then(http)
+    })
 }

@@ -18,7 +18,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 async fn connect(api: &Api) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    spawn(profile_http::serve(listener, api.service.clone(), 1).unwrap());
+    spawn(profile_http::serve(listener, None, api.service.clone(), 1).unwrap());
     TcpStream::connect(address).await.unwrap()
 }
 
