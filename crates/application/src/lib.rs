@@ -38,7 +38,7 @@ pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResul
 pub use keyring::Keyring;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
 pub use profile_body::{ProfileBody, SCHEMA};
-pub use profile_ports::{CacheError, Deadline, StoreError};
+pub use profile_ports::{CacheError, Deadline, StoreError, causes};
 pub use read_profile::ReadError;
 pub use reads::{Forwarded, Freshness, MAX_STALENESS, NamedCache, Origin, ReadSettings, SPANS};
 pub use replace_profile::Written;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use profile_ports::{Deadline, StoreError};
+use profile_ports::{Deadline, StoreError, causes};
 
 use crate::App;
 
@@ -17,7 +17,7 @@ impl App {
         loop {
             tokio::time::sleep(EVERY).await;
             if let Err(error) = self.trim_feed_once(retention).await {
-                tracing::warn!(cause = %error, "the feed couldn't be trimmed; it will be tried again");
+                tracing::warn!(cause = causes(&error), "the feed couldn't be trimmed; it will be tried again");
             }
         }
     }

@@ -1,25 +1,21 @@
 //! What operators do, on a listener of its own: `DELETE /cache`, `DELETE /cache/{id}`, `PUT /log-level`. Whoever can connect may;
 //! so it listens on loopback unless configured otherwise.
 
-use std::{net::TcpListener, sync::Arc};
+use std::net::TcpListener;
 
 use actix_web::{
-    App, Error, HttpRequest, HttpResponse,
-    body::BoxBody,
-    dev::{ServiceFactory, ServiceRequest, ServiceResponse},
-    middleware::{Next, from_fn},
-    web::{self, Data},
+    HttpRequest, HttpResponse,
+    web::{self, Data, ServiceConfig},
 };
+use profile_application::{App, CacheError, StoreError};
 use serde_json::{Value, json};
 
 use crate::{
     body::JsonBody,
     caller::Caller,
-    observe,
     problem::{Code, Problem},
     profiles, query,
     routes::resource,
-    server::Service,
 };
 
 /// The levels that there are, from few lines to many.
@@ -36,30 +32,18 @@ pub struct Admin {
     pub set_log_level: SetLogLevel,
 }
 
-/// The application that serves them.
-pub(crate) fn app(
-    service: &Service,
-    set_log_level: SetLogLevel,
-) -> App<
-    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()> + use<>,
-> {
-    let metrics = Arc::clone(&service.metrics);
-    let new_id = service.settings.new_id;
-    App::new()
-        .app_data(Data::new(service.app.clone()))
-        .app_data(Data::from(Arc::clone(&service.settings)))
+/// Their routes.
+pub(crate) fn configure(config: &mut ServiceConfig, set_log_level: SetLogLevel) {
+    config
         .app_data(Data::new(set_log_level))
         .service(resource("/cache", "DELETE, OPTIONS", [web::delete().to(clear)]))
         .service(resource("/cache/{id}", "DELETE, OPTIONS", [web::delete().to(forget)]))
         .service(resource("/log-level", "OPTIONS, PUT", [web::put().to(log_level)]))
-        .default_service(web::to(async || Err::<HttpResponse, _>(Problem::route_not_found())))
-        .wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
-            observe::observe(Arc::clone(&metrics), new_id, request, next)
-        }))
+        .default_service(web::to(async || Err::<HttpResponse, _>(Problem::route_not_found())));
 }
 
 /// Drops all that caches keep: in this process, and in Redis for all. Other processes keep what is in theirs.
-async fn clear(request: HttpRequest, app: Data<profile_application::App>) -> Result<HttpResponse, Problem> {
+async fn clear(request: HttpRequest, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     app.clear_caches().await.map_err(unavailable)?;
     tracing::warn!("an operator had the caches cleared");
@@ -67,7 +51,7 @@ async fn clear(request: HttpRequest, app: Data<profile_application::App>) -> Res
 }
 
 /// The same for one profile of the caller's tenant, whether there is one or not.
-async fn forget(request: HttpRequest, caller: Caller, app: Data<profile_application::App>) -> Result<HttpResponse, Problem> {
+async fn forget(request: HttpRequest, caller: Caller, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     app.forget_profile(&caller.tenant, profiles::id(&request)?).await.map_err(unavailable)?;
     Ok(HttpResponse::NoContent().finish())
@@ -92,6 +76,6 @@ async fn log_level(
     Ok(HttpResponse::Ok().json(json!({"level": level})))
 }
 
-fn unavailable(error: profile_application::CacheError) -> Problem {
-    profile_application::StoreError::Unavailable(error.into()).into()
+fn unavailable(error: CacheError) -> Problem {
+    StoreError::Unavailable(error.into()).into()
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::{HttpResponse, http::header, web::Data};
-use profile_application::{App, Deadline};
+use profile_application::{App, Deadline, causes};
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
@@ -71,7 +71,7 @@ impl Operations {
         }
         let outcome = app.check(Deadline::within(CHECK_TIMEOUT)).await;
         if let Err(error) = &outcome {
-            tracing::warn!(cause = %error, "the store doesn't answer");
+            tracing::warn!(cause = causes(error), "the store doesn't answer");
         }
         *checked = Some((Instant::now(), outcome.is_ok()));
         outcome.is_ok()

@@ -9,7 +9,7 @@ use actix_web::{
         header::{self, HeaderName, HeaderValue},
     },
 };
-use profile_application::{ListError, ReadError, StoreError, WriteError};
+use profile_application::{ListError, ReadError, StoreError, WriteError, causes};
 use profile_domain::{
     Rejection,
     profile::{DocumentError, FieldProblem},
@@ -154,15 +154,7 @@ impl Problem {
 
     /// The whole chain of causes, for the log alone.
     pub(crate) fn cause(&self) -> Option<String> {
-        let cause: &dyn Error = &**self.0.cause.as_ref()?;
-        let mut text = cause.to_string();
-        let mut next = cause.source();
-        while let Some(cause) = next {
-            text.push_str(": ");
-            text.push_str(&cause.to_string());
-            next = cause.source();
-        }
-        Some(text)
+        Some(causes(&**self.0.cause.as_ref()?))
     }
 
     /// The member `error` of the body.

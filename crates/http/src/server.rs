@@ -11,7 +11,7 @@ use actix_web::{
     dev::{AppConfig, Server, ServiceFactory, ServiceRequest, ServiceResponse},
     middleware::{Next, from_fn},
     rt::net::TcpStream,
-    web::Data,
+    web::{Data, ServiceConfig},
 };
 use prometheus::Registry;
 
@@ -58,6 +58,16 @@ pub fn app(
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()> + use<>,
 > {
+    observed(service, routes::configure)
+}
+
+/// Some routes, with what happens around each.
+fn observed<C: FnOnce(&mut ServiceConfig)>(
+    service: &Service,
+    configure: C,
+) -> App<
+    impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()> + use<C>,
+> {
     let metrics = Arc::clone(&service.metrics);
     let new_id = service.settings.new_id;
     App::new()
@@ -65,14 +75,14 @@ pub fn app(
         .app_data(Data::from(Arc::clone(&service.settings)))
         .app_data(Data::from(Arc::clone(&service.operations)))
         .app_data(Data::new(service.registry.clone()))
-        .configure(routes::configure)
+        .configure(configure)
         .wrap(from_fn(move |request: ServiceRequest, next: Next<BoxBody>| {
             observe::observe(Arc::clone(&metrics), new_id, request, next)
         }))
 }
 
-/// Serves on a listener, and operators on theirs if there is one, over HTTP/1.1, until the server is stopped: signals are the binary's. The server runs once its future
-/// is polled.
+/// Serves on a listener, and operators on theirs if there is one, over HTTP/1.1, until the server is stopped: signals are the
+/// binary's. The server runs once its future is polled.
 ///
 /// # Errors
 /// Where the listener can't be used.
@@ -120,7 +130,7 @@ pub fn serve(listener: TcpListener, admin: Option<Admin>, service: Service, work
 fn listen_for_operators(server: ServerBuilder, admin: Admin, service: Service) -> io::Result<ServerBuilder> {
     let Admin { listener, set_log_level } = admin;
     server.listen("admin", listener, move || {
-        let app = admin::app(&service, set_log_level);
+        let app = observed(&service, move |config: &mut ServiceConfig| admin::configure(config, set_log_level));
         let http = HttpService::build()
             .client_request_timeout(service.settings.head_timeout)
             .finish(map_config(app, |()| AppConfig::default()));

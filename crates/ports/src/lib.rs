@@ -40,6 +40,19 @@ pub trait Store: Entities + Bulk + Feed + Secrets {
 /// An error from beneath, kept for the log.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// An error with all that lies beneath it, in one line: for the log alone.
+#[must_use]
+pub fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
 /// What can go wrong with any use of a store. Absence is no error, but an `Option`.
 #[derive(Debug, Error)]
 pub enum StoreError {

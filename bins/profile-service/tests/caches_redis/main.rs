@@ -13,6 +13,7 @@ mod instances;
 mod load;
 
 mod absences;
+mod cleanup;
 mod cut_off;
 mod failovers;
 mod outages;

@@ -64,8 +64,7 @@ async fn a_commit_that_takes_long_comes_later() {
     let store = database.store(Policy::default()).await;
     let (slow, slower, undone) = (database.look().await, database.look().await, database.look().await);
     for (client, reference) in [(&slow, "slow"), (&slower, "slower"), (&undone, "undone")] {
-        client.batch_execute("BEGIN").await.unwrap();
-        append(client, reference).await;
+        begin(client, reference).await;
     }
     for round in 0..5 {
         write(&store, round).await;
@@ -373,8 +372,7 @@ async fn idle_numbering_uses_no_transaction_numbers() {
     // Rows that aren't committed, and those of a transaction that was undone, are nothing new either.
     let (open, undone) = (database.look().await, database.look().await);
     for client in [&open, &undone] {
-        client.batch_execute("BEGIN").await.unwrap();
-        append(client, "x").await;
+        begin(client, "x").await;
     }
     undone.batch_execute("ROLLBACK").await.unwrap();
     let before = next().await;
@@ -382,6 +380,12 @@ async fn idle_numbering_uses_no_transaction_numbers() {
         assert_eq!(number(&store).await.head, FeedPosition(1));
     }
     assert_eq!(next().await, before);
+}
+
+/// A transaction that appends a row and stays open.
+async fn begin(client: &Client, reference: &str) {
+    client.batch_execute("BEGIN").await.unwrap();
+    append(client, reference).await;
 }
 
 /// Rows of the feed as one commit writes them.
@@ -400,8 +404,7 @@ async fn much_at_once_is_several_rounds() {
     let look = database.look().await;
     // In the middle of which there is a transaction that is still open.
     let slow = database.look().await;
-    slow.batch_execute("BEGIN").await.unwrap();
-    append(&slow, "slow").await;
+    begin(&slow, "slow").await;
     append_many(&look, 25_000).await;
     assert_eq!(number(&store).await.head, FeedPosition(25_000));
     slow.batch_execute("COMMIT").await.unwrap();
@@ -446,8 +449,7 @@ async fn trimming_goes_by_rounds() {
     let store = database.store(Policy::default()).await;
     let look = database.look().await;
     let slow = database.look().await;
-    slow.batch_execute("BEGIN").await.unwrap();
-    append(&slow, "slow").await;
+    begin(&slow, "slow").await;
     for _ in 0..4 {
         append_many(&look, 2).await;
         number(&store).await;
@@ -517,8 +519,7 @@ async fn ages_are_those_of_commits() {
     append(&look, "first").await;
     number(&store).await;
     age().await;
-    slow.batch_execute("BEGIN").await.unwrap();
-    append(&slow, "slow").await;
+    begin(&slow, "slow").await;
     slow.batch_execute("UPDATE feed SET written = written - interval '1 hour' WHERE reference = 'slow'").await.unwrap();
     assert_eq!(unread(1).await, None, "nothing else is committed");
     append(&look, "second").await;

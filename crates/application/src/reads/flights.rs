@@ -14,6 +14,7 @@ use profile_domain::{EntityKey, TenantId};
 use profile_ports::{
     StoreError,
     cache::{Change, State},
+    causes,
 };
 use tokio::sync::watch;
 
@@ -103,7 +104,7 @@ impl Lead {
         let landed = match fetched {
             Ok((state, origin)) => Landed::Fetched(state.clone(), *origin),
             Err(StoreError::Corrupt(cause)) => Landed::Corrupt(cause.to_string().into()),
-            Err(error) => Landed::Unavailable(described(error).into()),
+            Err(error) => Landed::Unavailable(causes(error).into()),
         };
         // Off the board first: nobody joins a flight that has landed.
         self.leave();
@@ -134,14 +135,4 @@ impl Follow {
             Landed::Corrupt(cause) => Err(StoreError::Corrupt(cause.to_string().into())),
         })
     }
-}
-
-fn described(error: &StoreError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -6,7 +6,8 @@
 //! **What a part needs.** Only changes of its own keys, so a part without any isn't touched: it is enough that its mark has reached
 //! the last position at which one of its keys changed ([`Sound::need`]).
 //!
-//! **A part in doubt** is looked at before it is believed: from its own mark the feed is read until nothing follows. It begins
+//! **A part in doubt** is looked at before it is believed: from its own mark the feed is read, at least to where the look
+//! began. It begins
 //! anew where there is no mark, the mark is of another incarnation, is older than what the feed keeps, or is ahead of the feed: then the
 //! store was taken back, and what is cached comes from a future that is lost.
 
@@ -21,6 +22,7 @@ use profile_domain::{FeedChange, FeedPosition, Incarnation};
 use profile_ports::{
     Deadline, StoreError,
     cache::{Begin, Change, Mark, Step},
+    causes,
 };
 
 use super::{
@@ -87,7 +89,7 @@ impl Reads {
         if away != follower.away {
             follower.away = away;
             if let Err(error) = &advanced {
-                tracing::warn!(cause = chain(error), "the feed can't be read: caches will not be believed for long");
+                tracing::warn!(cause = causes(error), "the feed can't be read: caches will not be believed for long");
             } else {
                 tracing::info!("the feed is read again");
             }
@@ -165,7 +167,7 @@ impl Reads {
                 Ok(sound) => part.found(sound),
                 Err(error) => {
                     part.doubted();
-                    tracing::debug!(tier = tier.name, part = number, cause = chain(&error), "a part of a cache stays in doubt");
+                    tracing::debug!(tier = tier.name, part = number, cause = causes(&error), "a part of a cache stays in doubt");
                 }
             }
         }
@@ -221,7 +223,7 @@ impl Reads {
                         continue;
                     }
                     Err(error) => {
-                        let cause: Arc<str> = chain(&error).into();
+                        let cause: Arc<str> = causes(&error).into();
                         settled.extend(parts.into_iter().map(|(number, _)| (number, Err(Trouble::Store(Arc::clone(&cause))))));
                         continue;
                     }
@@ -336,14 +338,4 @@ fn told(change: &FeedChange) -> Change {
 
 fn patience() -> Deadline {
     Deadline::within(PATIENCE)
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

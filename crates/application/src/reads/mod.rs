@@ -10,10 +10,10 @@
 //!
 //! **What happens to the store then is bounded**: so many loads at once, each so long.
 //!
-//! **What has been committed here** is in the first tier before its client knows ([`Reads::committed`]), so that one instance
-//! never answers with less than it acknowledged.
+//! **What has been committed here** is in the first tier before its client knows ([`Reads::committed`]): an instance answers with
+//! no less than it acknowledged while its own tier is believed and takes fills. Nobody else is promised that without a token.
 //!
-//! Modules, in the order to read them: `tier`, `flights`, `follower`, `measures`.
+//! Modules, in the order to read them: `tier`, `entry`, `flights`, `follower`, `measures`.
 
 mod entry;
 mod flights;
@@ -256,19 +256,19 @@ impl Reads {
     ) -> Result<Found, StoreError> {
         if self.tiers.is_empty() || freshness == Freshness::Current {
             let why = if self.tiers.is_empty() { Forwarded::Bypass } else { Forwarded::Request };
-            return found(self.load(tenant, key, deadline).await?.state, Origin::Store(why));
+            return found(self.load(tenant, key, deadline).await?, Origin::Store(why));
         }
         let why = if freshness == Freshness::Recent { Forwarded::Miss } else { Forwarded::Request };
         for _ in 0..ROUNDS {
             let first = &self.tiers[0];
             let now = self.now();
-            let (ticket, stale) = match first.look(tenant, key, now).await {
+            let (takes, stale) = match first.look(tenant, key, now).await {
                 Look::Fresh(hit, ticket) if freshness.allows(&hit.state) => {
                     self.refresh_early(tenant, key, &hit, ticket);
                     return found(hit.state, Origin::Cache { tier: first.name, expires_in: hit.expires_in });
                 }
-                Look::Fresh(_, ticket) | Look::Nothing(ticket) => (ticket, None),
-                Look::Old(hit, age) => (None, Some((hit, age))),
+                Look::Fresh(_, ticket) | Look::Nothing(ticket) => (ticket.is_some(), None),
+                Look::Old(hit, age) => (false, Some((hit, age))),
             };
             let stale = stale.filter(|(hit, age)| *age <= self.settings.stale_if_error && freshness.allows(&hit.state));
             if let (Some((hit, age)), true) = (&stale, self.away.load(Ordering::Relaxed)) {
@@ -276,7 +276,7 @@ impl Reads {
             }
             let outcome = match self.flights.join(tenant, key, freshness, now) {
                 Seat::Lead(lead) => {
-                    let outcome = self.fetch(tenant, key, freshness, ticket, deadline).await;
+                    let outcome = self.fetch(tenant, key, freshness, deadline).await;
                     lead.land(&outcome);
                     outcome
                 }
@@ -284,7 +284,7 @@ impl Reads {
                     let landed = timeout(deadline.remaining(), flight.landed());
                     match landed.await.map_err(|_| StoreError::Unavailable("a load took too long".into()))? {
                         // What was committed since is in the first tier, or has left its version there.
-                        Some(Ok(_)) if ticket.is_some() => continue,
+                        Some(Ok(_)) if takes => continue,
                         Some(outcome) => outcome,
                         // Who led has gone.
                         None => continue,
@@ -297,7 +297,7 @@ impl Reads {
                 (Err(error), _) => Err(error),
             };
         }
-        found(self.load(tenant, key, deadline).await?.state, Origin::Store(why))
+        found(self.load(tenant, key, deadline).await?, Origin::Store(why))
     }
 
     fn stale(&self, tier: &Tier, state: State, age: Duration) -> Result<Found, StoreError> {
@@ -311,20 +311,19 @@ impl Reads {
         tenant: &TenantId,
         key: &EntityKey,
         freshness: Freshness,
-        mut ticket: Option<Ticket>,
         deadline: Deadline,
     ) -> Result<(State, Origin), StoreError> {
         let first = &self.tiers[0];
         let why = if freshness == Freshness::Recent { Forwarded::Miss } else { Forwarded::Request };
         for last in [false, true] {
             // Somebody may have filled it between the look and the lead.
-            match first.look(tenant, key, self.now()).await {
+            let ticket = match first.look(tenant, key, self.now()).await {
                 Look::Fresh(hit, _) if freshness.allows(&hit.state) => {
                     return Ok((hit.state, Origin::Cache { tier: first.name, expires_in: hit.expires_in }));
                 }
-                Look::Fresh(_, anew) | Look::Nothing(anew) => ticket = anew.or(ticket),
-                Look::Old(..) => ticket = None,
-            }
+                Look::Fresh(_, ticket) | Look::Nothing(ticket) => ticket,
+                Look::Old(..) => None,
+            };
             let mut tickets = vec![ticket];
             let mut hit = None;
             // The first tier knew of something newer than what came from there.
@@ -339,14 +338,14 @@ impl Reads {
                     Look::Old(..) => tickets.push(None),
                 }
             }
-            let (state, origin, standing, expires_in) = if let Some((tier, hit)) = hit {
-                let standing = Entry::standing(&hit.state, (self.wall_clock)());
-                (hit.state, Origin::Cache { tier, expires_in: hit.expires_in }, standing, hit.expires_in)
+            let (state, origin, expires_in) = if let Some((tier, Hit { state, expires_in })) = hit {
+                (state, Origin::Cache { tier, expires_in }, expires_in)
             } else {
-                let loaded = self.load(tenant, key, deadline).await?;
-                (loaded.state, Origin::Store(why), loaded.standing, self.lifetime(loaded.living))
+                let state = self.load(tenant, key, deadline).await?;
+                let expires_in = self.lifetime(&state);
+                (state, Origin::Store(why), expires_in)
             };
-            let fill = Fill { state: state.clone(), expires_in, standing };
+            let fill = self.fill(state.clone(), expires_in);
             // Loaded anew after something newer was seen, it is what that left, if only the version of a deletion.
             if first.fill(tenant, key, tickets[0], fill.clone()).await == Some(Put::Older) && !last {
                 continue;
@@ -363,7 +362,7 @@ impl Reads {
     }
 
     /// One of so many at once.
-    async fn load(&self, tenant: &TenantId, key: &EntityKey, deadline: Deadline) -> Result<Loaded, StoreError> {
+    async fn load(&self, tenant: &TenantId, key: &EntityKey, deadline: Deadline) -> Result<State, StoreError> {
         let permit = match self.loads.try_acquire() {
             Ok(permit) => permit,
             Err(_) => timeout(deadline.remaining(), self.loads.acquire())
@@ -376,17 +375,22 @@ impl Reads {
         // In this order, so that no more are ever counted than there are permits.
         drop(loading);
         drop(permit);
-        let Some(view) = view else {
-            return Ok(Loaded { state: State::Absent { version: None }, standing: Standing::Fresh, living: false });
-        };
-        let body = ProfileBody::of_view(&view)?;
-        let state = Entry::state(&body, view.updated_at);
-        let standing = Entry::standing(&state, (self.wall_clock)());
-        Ok(Loaded { state, standing, living: true })
+        Ok(match view {
+            Some(view) => Entry::state(&ProfileBody::of_view(&view)?, view.updated_at),
+            None => State::Absent { version: None },
+        })
     }
 
-    fn lifetime(&self, living: bool) -> Duration {
-        if living { self.settings.ttl.mul_f64(1.0 - JITTER * self.chance()) } else { ABSENCE }
+    /// For how long what was just learned is kept.
+    fn lifetime(&self, state: &State) -> Duration {
+        match state {
+            State::Living { .. } => self.settings.ttl.mul_f64(1.0 - JITTER * self.chance()),
+            State::Absent { .. } => ABSENCE,
+        }
+    }
+
+    fn fill(&self, state: State, expires_in: Duration) -> Fill {
+        Fill { standing: Entry::standing(&state, (self.wall_clock)()), state, expires_in }
     }
 
     /// The nearer its end, the likelier a reader refreshes an entry, so that one that is read a lot never expires.
@@ -403,8 +407,9 @@ impl Reads {
         let (reads, tenant, key) = (Arc::clone(self), tenant.clone(), key.clone());
         self.spawn(async move {
             let _lead = lead;
-            let Ok(loaded) = reads.load(&tenant, &key, Deadline::within(SPANS.load)).await else { return };
-            let fill = Fill { state: loaded.state, expires_in: reads.lifetime(loaded.living), standing: loaded.standing };
+            let Ok(state) = reads.load(&tenant, &key, Deadline::within(SPANS.load)).await else { return };
+            let expires_in = reads.lifetime(&state);
+            let fill = reads.fill(state, expires_in);
             reads.tiers[0].fill(&tenant, &key, Some(ticket), fill).await;
         });
     }
@@ -431,12 +436,11 @@ impl Reads {
             return;
         }
         let change = Change { tenant: tenant.clone(), key, version };
-        let expires_in = self.lifetime(living.is_some());
         let state = match living {
             Some((body, updated_at)) => Entry::state(&body, updated_at),
             None => State::Absent { version: Some(version) },
         };
-        let fill = Fill { state, expires_in, standing: Standing::Fresh };
+        let fill = Fill { expires_in: self.lifetime(&state), state, standing: Standing::Fresh };
         self.tiers[0].write_through(before.0[0], &change, fill.clone()).await;
         self.flights.part_from(std::slice::from_ref(&change));
         self.wake.notify_one();
@@ -489,12 +493,6 @@ impl Reads {
         let now = self.now();
         self.tiers.iter().map(|tier| (tier.name, tier.is_believed(now))).collect()
     }
-}
-
-struct Loaded {
-    state: State,
-    standing: Standing,
-    living: bool,
 }
 
 fn found(state: State, origin: Origin) -> Result<Found, StoreError> {

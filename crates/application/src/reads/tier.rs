@@ -193,20 +193,17 @@ impl Tier {
 
     pub(super) async fn invalidate(&self, changes: &[Change]) {
         let Some(change) = changes.first() else { return };
-        let part = self.part(self.cache.part_of(&change.tenant, &change.key));
-        let began = Instant::now();
-        match self.cache.invalidate(changes).await {
-            Ok(()) => self.answered(part, Operation::Invalidate, "done", began.elapsed()),
-            Err(error) => self.failed(part, Operation::Invalidate, &error, began.elapsed()),
-        }
+        let number = self.cache.part_of(&change.tenant, &change.key);
+        // Counted if it fails, and then for the feed to bring.
+        let _ = self.measured(number, Operation::Invalidate, self.cache.invalidate(changes)).await;
     }
 
     /// Begins every part anew.
     pub(super) async fn clear(&self) -> Result<(), CacheError> {
         for number in 0..self.cache.parts() {
-            if let Some(Mark { namespace, incarnation, position, .. }) = self.cache.mark(number).await? {
-                let begin = Begin { instead_of: Some(namespace), incarnation, position, quiet: SPANS.lag };
-                self.cache.begin(number, &begin).await?;
+            if let Some(Mark { namespace, incarnation, position, .. }) = self.mark(number).await? {
+                let anew = Begin { instead_of: Some(namespace), incarnation, position, quiet: SPANS.lag };
+                self.begin(number, &anew).await?;
                 self.doubt(self.part(number));
             }
         }
@@ -214,18 +211,19 @@ impl Tier {
     }
 
     pub(super) async fn forget(&self, tenant: &TenantId, key: &EntityKey) -> Result<(), CacheError> {
-        let part = self.part(self.cache.part_of(tenant, key));
-        let began = Instant::now();
-        let removed = self.cache.remove(tenant, key).await;
-        match &removed {
-            Ok(()) => self.answered(part, Operation::Remove, "done", began.elapsed()),
-            Err(error) => self.failed(part, Operation::Remove, error, began.elapsed()),
-        }
-        removed
+        self.measured(self.cache.part_of(tenant, key), Operation::Remove, self.cache.remove(tenant, key)).await
     }
 
     pub(super) async fn mark(&self, number: u16) -> Result<Option<Mark>, CacheError> {
-        self.measured(number, Operation::Mark, self.cache.mark(number)).await
+        let began = Instant::now();
+        let mark = self.measured(number, Operation::Mark, self.cache.mark(number)).await?;
+        // Who looks at a part before it is believed is the one who finds out that it can be asked again.
+        if began.elapsed() < SLOW {
+            let part = self.part(number);
+            part.open.store(false, Ordering::Relaxed);
+            part.failures.store(0, Ordering::Relaxed);
+        }
+        Ok(mark)
     }
 
     pub(super) async fn begin(&self, number: u16, begin: &Begin) -> Result<Option<Mark>, CacheError> {
@@ -247,14 +245,7 @@ impl Tier {
         let answer = work.await;
         let part = self.part(number);
         match &answer {
-            Ok(_) => {
-                // Whoever follows is the one who finds out that a part can be asked again.
-                if part.open.load(Ordering::Relaxed) && (self.in_process || began.elapsed() < SLOW) {
-                    part.open.store(false, Ordering::Relaxed);
-                    part.failures.store(0, Ordering::Relaxed);
-                }
-                self.answered(part, operation, "done", began.elapsed());
-            }
+            Ok(_) => self.answered(part, operation, "done", began.elapsed()),
             Err(error) => self.failed(part, operation, error, began.elapsed()),
         }
         answer
