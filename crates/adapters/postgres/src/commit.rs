@@ -1,7 +1,9 @@
 //! The way in: how a changeset becomes rows.
 //!
 //! 1. **Look** at the entities without locks. What can't be applied is refused, and what changes nothing is answered, without
-//!    a transaction. A single creation of a fresh entity needs no look and is written in one statement.
+//!    a transaction. A single creation of a fresh entity needs no look and is written in one statement. A single change of an
+//!    entity that lives on and keeps its address needs no lock before it is decided: it is written, in one round trip, if the
+//!    entity still is at the version that was looked at.
 //! 2. **Lock** in one round trip: begin, claim the idempotency key, lock the entities that exist, lock the e-mail reservations
 //!    that the look made likely, draw numbers for the lives that it made likely.
 //! 3. **Decide** under the locks: the domain makes the plan.
@@ -22,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::try_join5;
+use futures_util::future::{try_join3, try_join5};
 use profile_domain::{
     Changeset, EntityKey, EntityType, Expect, Intent, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
     changeset::MAX_ITEMS,
@@ -40,7 +42,7 @@ use crate::{
     entities::{ENTITIES, one_entity},
     error::{Trouble, described, leaves_connection_sound, says_failed, too_late, trouble, unavailable},
     idempotency::CLAIM_KEY,
-    pool::{Lease, Pool},
+    pool::{LIMITS, Lease, Pool},
     row::{Loaded, get, reference},
     statement::Statement,
     write,
@@ -51,10 +53,10 @@ const MAX_MISSES: u32 = 20;
 /// How often because the server undid it for the sake of another.
 const MAX_SACRIFICES: u32 = 3;
 
-static LOCK_ENTITIES: Statement =
+pub(crate) static LOCK_ENTITIES: Statement =
     Statement::new("lock_entities", include_str!("sql/lock_entities.sql"), &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY]);
 
-static LOCK_EMAILS: Statement =
+pub(crate) static LOCK_EMAILS: Statement =
     Statement::new("lock_emails", include_str!("sql/lock_emails.sql"), &[Type::TEXT, Type::TEXT_ARRAY]);
 
 static DRAW_IDS: Statement =
@@ -116,6 +118,8 @@ enum Outlook {
     Unchanged(Receipt),
     /// Something that is nobody else's yet, unless its address is.
     Fresh(Plan, Foresight),
+    /// A change of what was looked at, unless somebody changes it meanwhile.
+    Change(Plan),
     /// A transaction.
     Contested(Foresight),
 }
@@ -207,6 +211,13 @@ impl<'a> Commit<'a> {
         {
             return Ok(Outlook::Fresh(draft.settle(&HashMap::new())?, foresight));
         }
+        // Once overtaken, it is changed under its lock.
+        if first_time && earlier == 0 && self.changeset.writes.len() == 1 && foresight.lives == 0 && foresight.emails.is_empty() {
+            let plan = draft.settle(&HashMap::new())?;
+            if write::is_one_change(&plan) {
+                return Ok(Outlook::Change(plan));
+            }
+        }
         Ok(Outlook::Contested(foresight))
     }
 
@@ -222,6 +233,10 @@ impl<'a> Commit<'a> {
                 // The receipt must say so, and the domain writes it once it is told who holds the address.
                 None => foresight,
             },
+            Outlook::Change(plan) => {
+                let receipt = self.change_one(plan).await?;
+                return receipt.ok_or_else(|| Setback::Missed("somebody else changes the entity".into()));
+            }
         };
         let keys = self.keys(earlier);
         let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
@@ -274,6 +289,28 @@ impl<'a> Commit<'a> {
         }
     }
 
+    /// A whole transaction in one round trip. `None` if the entity isn't what was looked at; then nothing was written.
+    async fn change_one(&self, plan: Plan) -> Result<Option<Receipt>, Setback> {
+        let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
+        lease.prepare(&[&LIMITS, &write::CHANGE_ONE]).await.map_err(|error| self.setback(error))?;
+        self.sent.store(true, Ordering::Relaxed);
+        let change = write::change_one(&lease, self.tenant, self.changeset.now, &plan);
+        match try_join3(lease.begin(self.deadline), change, lease.batch("commit", "COMMIT")).await {
+            Ok(((), written, ())) => {
+                lease.keep();
+                self.sent.store(false, Ordering::Relaxed);
+                Ok(written.then_some(plan.receipt))
+            }
+            Err(error) => {
+                let setback = self.setback(error);
+                if !matches!(setback, Setback::Broken(_)) {
+                    lease.roll_back().await;
+                }
+                Err(setback)
+            }
+        }
+    }
+
     async fn transact(&self, lease: &Lease<'_>, keys: &BTreeSet<&EntityKey>, foresight: Foresight) -> Result<Receipt, Setback> {
         let Some(mut locked) = self.lock(lease, keys, foresight).await? else {
             return self.replay(lease).await;
@@ -319,7 +356,7 @@ impl<'a> Commit<'a> {
         keys: &BTreeSet<&EntityKey>,
         foresight: Foresight,
     ) -> Result<Option<Locked>, Setback> {
-        let mut statements = Vec::new();
+        let mut statements = vec![&LIMITS];
         if self.changeset.idempotency.is_some() {
             statements.push(&CLAIM_KEY);
         }

@@ -48,6 +48,7 @@ pub use crate::{
     entities::explain_list,
     migrate::MigrateError,
     settings::{Settings, SettingsError, Tls},
+    write::explain_writes,
 };
 use crate::{export::Exports, pool::Pool, row::get, statement::Statement};
 
