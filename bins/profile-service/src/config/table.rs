@@ -63,7 +63,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "DB_POOL_SIZE",
         "16",
-        "Connections of this instance, 1–500; up to half of them, one per processor, are shared by reads of one profile",
+        "Connections of this instance, 1–500; up to half of them, one per processor, are shared by reads of one profile, and one follows the feed",
     ),
     setting("DB_PREPARED_STATEMENTS", "true", "`false` behind a pooler in transaction mode that can't keep prepared statements"),
     setting(
