@@ -111,6 +111,13 @@ GROUP BY here.database, here.timeline;
 
 INSERT INTO feed_lives SELECT database, gen_random_uuid() FROM feed_identity;
 
+-- The timelines that this database has been through, which whoever takes the writes notes once. A copy that knows the last one has
+-- followed it there; one that kept what the new primary never had stays at the one before.
+CREATE TABLE timelines (
+    timeline bigint NOT NULL,
+    CONSTRAINT timelines_pkey PRIMARY KEY (timeline)
+);
+
 -- Changesets that happen once. `type` and `reference` name the entity of the first write; `receipt` is NULL once that
 -- entity was deleted.
 CREATE TABLE idempotency_keys (

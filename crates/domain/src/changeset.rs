@@ -103,6 +103,17 @@ pub struct Receipt {
     pub states: HashMap<EntityKey, Entity>,
     /// Whether this changeset had been committed before, under its idempotency key.
     pub replay: Replay,
+    /// Where the store had come to by then, if its reads may come from where that isn't known yet.
+    pub place: Option<Place>,
+}
+
+/// How far a store has come. Places of one timeline are in the order of its commits; those of different ones can't be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Another one begins whenever another server takes the writes. Never 0.
+    pub timeline: u32,
+    /// Everything that was committed up to here is at or before this place.
+    pub position: u64,
 }
 
 impl Receipt {

@@ -25,7 +25,7 @@ pub mod stored;
 pub mod text;
 
 pub use changeset::{
-    Changeset, EntityWrite, Expect, Idempotency, Intent, ItemOutcome, ItemReceipt, Receipt, Refusal, Rejection, Replay,
+    Changeset, EntityWrite, Expect, Idempotency, Intent, ItemOutcome, ItemReceipt, Place, Receipt, Refusal, Rejection, Replay,
 };
 pub use entity::{Entity, EntityView, Living};
 pub use fact::{Fact, FieldFacts};

@@ -138,7 +138,13 @@ pub fn receipt_to_json(receipt: &Receipt) -> Value {
 pub fn receipt_from_json(stored: Option<&Value>) -> Result<Receipt, Malformed> {
     const RECEIPT: Malformed = Malformed("receipt");
     let Some(stored) = stored else {
-        return Ok(Receipt { at: Moment::MIN, outcomes: Vec::new(), states: HashMap::new(), replay: Replay::Forgotten });
+        return Ok(Receipt {
+            at: Moment::MIN,
+            outcomes: Vec::new(),
+            states: HashMap::new(),
+            replay: Replay::Forgotten,
+            place: None,
+        });
     };
     let outcomes = stored["outcomes"].as_array().ok_or(RECEIPT)?.iter().map(|stored| item(stored).ok_or(RECEIPT));
     Ok(Receipt {
@@ -146,6 +152,7 @@ pub fn receipt_from_json(stored: Option<&Value>) -> Result<Receipt, Malformed> {
         outcomes: outcomes.collect::<Result<_, _>>()?,
         states: HashMap::new(),
         replay: Replay::Yes,
+        place: None,
     })
 }
 

@@ -15,8 +15,10 @@ mod feed;
 mod model;
 mod random;
 pub mod redis;
+mod replicas;
 mod scale;
 mod secrets;
+pub mod timelines;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -120,6 +122,8 @@ macro_rules! store_cases {
                 versions_never_repeat
                 walk_meets_the_untouched_once
                 writes_see_earlier_ones
+                // replicas
+                an_answer_shows_its_place
                 // bulk
                 email_owners_are_found
                 emptiness_counts_tombstones
@@ -199,6 +203,7 @@ pub mod cases {
         },
         feed::*,
         model::model_agrees,
+        replicas::*,
         secrets::*,
     };
 }

@@ -1,8 +1,8 @@
 //! What the application needs from outside, as traits, with the closed set of errors each can give.
 //!
 //! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
-//! adapter to it. There are two ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
-//! adapters and among the contracts; and the [`Cache`].
+//! adapter to it. There are three ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
+//! adapters and among the contracts; the [`Cache`]; and [`Timelines`], which a store is told of by others.
 
 #![warn(missing_docs)]
 #![allow(
@@ -15,7 +15,9 @@ pub mod cache;
 mod deadline;
 mod entities;
 mod feed;
+mod replicas;
 mod secrets;
+mod timelines;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -25,11 +27,13 @@ pub use cache::{Cache, CacheError};
 pub use deadline::Deadline;
 pub use entities::{CommitError, Entities};
 pub use feed::{Feed, FeedPage, FeedState, Numbered};
+pub use replicas::{AsOf, By, Replicas, Seen, Servers};
 pub use secrets::{SecretKey, Secrets};
+pub use timelines::Timelines;
 
 /// Where everything is kept: the sum of the ports below.
 #[async_trait]
-pub trait Store: Entities + Bulk + Feed + Secrets {
+pub trait Store: Entities + Replicas + Bulk + Feed + Secrets {
     /// Asks the store for a sign of life: whether it would answer reads and take writes now.
     ///
     /// # Errors

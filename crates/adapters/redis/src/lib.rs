@@ -11,7 +11,7 @@
 //! is tried; where the state names another, the read is repeated with it.
 //!
 //! Modules, in the order to read them: `settings`, `names`, `entry`, `scripts` (with `scripts/part.lua`), `part`, `client`,
-//! `nodes`, `connections`, `dial`, `cleanup`, `metrics`.
+//! `nodes`, `connections`, `dial`, `cleanup`, `timelines`, `metrics`.
 
 mod cleanup;
 mod client;
@@ -24,6 +24,7 @@ mod nodes;
 mod part;
 mod scripts;
 mod settings;
+mod timelines;
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU32, sync::Arc, time::Duration};
 

@@ -115,6 +115,8 @@ impl SqliteStore {
     }
 }
 
+impl profile_ports::Replicas for SqliteStore {}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn ping(&self, deadline: Deadline) -> Result<(), StoreError> {

@@ -156,7 +156,7 @@ fn a_receipt_comes_back_from_its_stored_form_as_a_replay() {
     ];
     let keys = [profile(1), organization(), profile(3), profile(4), profile(5)];
     let outcomes = keys.into_iter().zip(outcomes).map(|(key, outcome)| ItemReceipt { key, outcome }).collect();
-    let receipt = Receipt { at: at(-5), outcomes, states: [].into(), replay: Replay::No };
+    let receipt = Receipt { at: at(-5), outcomes, states: [].into(), replay: Replay::No, place: None };
     assert_eq!(receipt_from_json(Some(&receipt_to_json(&receipt))), Ok(Receipt { replay: Replay::Yes, ..receipt }));
     let forgotten = receipt_from_json(None).expect("a receipt");
     assert_eq!((forgotten.outcomes.len(), forgotten.replay), (0, Replay::Forgotten));

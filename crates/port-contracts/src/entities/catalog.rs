@@ -46,13 +46,14 @@ fn is_costly(line: &str) -> bool {
 }
 
 /// Tables whose indexes don't start with the tenant, and why.
-const NO_TENANT: [(&str, &str); 6] = [
+const NO_TENANT: [(&str, &str); 7] = [
     ("refinery_schema_history", "migrations are of the store, not of a tenant"),
     ("secrets", "all tenants' cursors are signed with the same keys"),
     ("sequences", "numbers are given across tenants"),
     ("feed", "its position orders the changes of all tenants"),
     ("feed_lives", "which feed all of them are of"),
     ("feed_rounds", "they give positions to the changes of all tenants"),
+    ("timelines", "they are the servers', not a tenant's"),
 ];
 
 /// Every index starts with the tenant, those behind keys included; the exceptions are named above, and an exception in the

@@ -292,6 +292,8 @@ impl Secrets for PlainStore {
     }
 }
 
+impl profile_ports::Replicas for PlainStore {}
+
 #[async_trait]
 impl Store for PlainStore {
     async fn ping(&self, _: Deadline) -> Result<(), StoreError> {
