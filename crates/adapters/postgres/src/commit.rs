@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{try_join3, try_join5};
+use futures_util::future::{join, try_join3, try_join5};
 use profile_domain::{
     Changeset, EntityKey, EntityType, Expect, Intent, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
     changeset::MAX_ITEMS,
@@ -272,13 +272,17 @@ impl<'a> Commit<'a> {
     /// One statement, which commits by itself. `None` if the address is taken; then nothing was written.
     async fn create_fresh(&self, plan: Plan) -> Result<Option<Receipt>, Setback> {
         let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
-        lease.prepare(&[&write::CREATE_FRESH]).await.map_err(|error| self.setback(error))?;
+        let statements = [&[&write::CREATE_FRESH], lease.placing()].concat();
+        lease.prepare(&statements).await.map_err(|error| self.setback(error))?;
+        lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
         self.sent.store(true, Ordering::Relaxed);
-        match write::create_fresh(&lease, self.tenant, self.changeset.now, &plan).await {
+        let create = write::create_fresh(&lease, self.tenant, self.changeset.now, &plan);
+        let (created, place) = join(create, lease.place()).await;
+        match created {
             Ok(written) => {
                 lease.keep();
                 self.sent.store(false, Ordering::Relaxed);
-                Ok(written.then_some(plan.receipt))
+                Ok(written.then_some(Receipt { place, ..plan.receipt }))
             }
             Err(error) => {
                 if leaves_connection_sound(&error) {
@@ -292,14 +296,18 @@ impl<'a> Commit<'a> {
     /// A whole transaction in one round trip. `None` if the entity isn't what was looked at; then nothing was written.
     async fn change_one(&self, plan: Plan) -> Result<Option<Receipt>, Setback> {
         let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
-        lease.prepare(&[&LIMITS, &write::CHANGE_ONE]).await.map_err(|error| self.setback(error))?;
+        let statements = [&[&LIMITS, &write::CHANGE_ONE], lease.placing()].concat();
+        lease.prepare(&statements).await.map_err(|error| self.setback(error))?;
+        lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
         self.sent.store(true, Ordering::Relaxed);
         let change = write::change_one(&lease, self.tenant, self.changeset.now, &plan);
-        match try_join3(lease.begin(self.deadline), change, lease.batch("commit", "COMMIT")).await {
+        let changing = try_join3(lease.begin(self.deadline), change, lease.batch("commit", "COMMIT"));
+        let (changed, place) = join(changing, lease.place()).await;
+        match changed {
             Ok(((), written, ())) => {
                 lease.keep();
                 self.sent.store(false, Ordering::Relaxed);
-                Ok(written.then_some(plan.receipt))
+                Ok(written.then_some(Receipt { place, ..plan.receipt }))
             }
             Err(error) => {
                 let setback = self.setback(error);
@@ -332,10 +340,11 @@ impl<'a> Commit<'a> {
             let rows = self.draw_ids(lease, lives - locked.ids.len()).await?;
             locked.ids.extend(ids(&rows).map_err(ended)?);
         }
-        write::write(lease, self.tenant, self.changeset, &plan, &locked.loaded.ids, &locked.ids, &self.sent)
+        lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
+        let place = write::write(lease, self.tenant, self.changeset, &plan, &locked.loaded.ids, &locked.ids, &self.sent)
             .await
             .map_err(|error| self.setback(error))?;
-        Ok(plan.receipt)
+        Ok(Receipt { place, ..plan.receipt })
     }
 
     /// Whether an address is held by an entity of this changeset that was not there when the entities were locked. The

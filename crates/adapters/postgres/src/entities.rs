@@ -5,7 +5,7 @@ use profile_domain::{
     Changeset, Entity, EntityKey, EntityView, Receipt, TenantId,
     search::{ListQuery, MAX_FILTERS, Order, Position},
 };
-use profile_ports::{CommitError, Deadline, Entities, StoreError};
+use profile_ports::{AsOf, By, CommitError, Deadline, Entities, Replicas, Seen, Servers, StoreError};
 use tokio_postgres::{
     Row,
     types::{ToSql, Type},
@@ -13,7 +13,7 @@ use tokio_postgres::{
 
 use crate::{
     PostgresStore,
-    pool::Pool,
+    pool::{Params, Pool},
     row::{Loaded, get, view},
     statement::Statement,
 };
@@ -57,9 +57,7 @@ impl Entities for PostgresStore {
     }
 
     async fn view(&self, tenant: &TenantId, key: &EntityKey, deadline: Deadline) -> Result<Option<EntityView>, StoreError> {
-        let (entity_type, reference) = (key.entity_type.as_str(), key.reference.as_str());
-        let rows = self.pool.read(&VIEW, &[&tenant.as_str(), &entity_type, &reference], deadline).await?;
-        rows.first().map(view).transpose()
+        self.view_as_of(tenant, key, AsOf::Now, deadline).await.map(|seen| seen.found)
     }
 
     async fn entity(&self, tenant: &TenantId, key: &EntityKey, deadline: Deadline) -> Result<Option<Entity>, StoreError> {
@@ -68,11 +66,48 @@ impl Entities for PostgresStore {
     }
 
     async fn list(&self, tenant: &TenantId, query: &ListQuery, deadline: Deadline) -> Result<Vec<EntityView>, StoreError> {
+        self.list_as_of(tenant, query, AsOf::Now, deadline).await
+    }
+}
+
+#[async_trait]
+impl Replicas for PostgresStore {
+    fn has_replicas(&self) -> bool {
+        !self.replicas.all.is_empty()
+    }
+
+    fn servers(&self) -> Option<Servers> {
+        Some(self.replicas.tally(self.pool.succession().current().is_some()))
+    }
+
+    async fn view_as_of(
+        &self,
+        tenant: &TenantId,
+        key: &EntityKey,
+        as_of: AsOf,
+        deadline: Deadline,
+    ) -> Result<Seen<Option<EntityView>>, StoreError> {
+        let (entity_type, reference) = (key.entity_type.as_str(), key.reference.as_str());
+        let params: Params<'_> = &[&tenant.as_str(), &entity_type, &reference];
+        let (rows, by) = match self.replicas.read(&VIEW, params, as_of, deadline).await {
+            Some(rows) => (rows, By::Replica),
+            None => (self.pool.read(&VIEW, params, deadline).await?, By::Primary),
+        };
+        Ok(Seen { found: rows.first().map(view).transpose()?, by })
+    }
+
+    async fn list_as_of(
+        &self,
+        tenant: &TenantId,
+        query: &ListQuery,
+        as_of: AsOf,
+        deadline: Deadline,
+    ) -> Result<Vec<EntityView>, StoreError> {
         let mut found = Vec::new();
         let mut after = query.after.clone();
         loop {
             let wanted = query.limit - found.len();
-            let rows = self.page(tenant, query, after.as_ref(), wanted, deadline).await?;
+            let rows = self.page(tenant, query, after.as_ref(), wanted, as_of, deadline).await?;
             let last_page = rows.len() < wanted;
             for row in &rows {
                 if query.filters.is_empty() {
@@ -102,6 +137,7 @@ impl PostgresStore {
         query: &ListQuery,
         after: Option<&Position>,
         limit: usize,
+        as_of: AsOf,
         deadline: Deadline,
     ) -> Result<Vec<Row>, StoreError> {
         let statement = statement_for(query);
@@ -118,17 +154,32 @@ impl PostgresStore {
             if let Some(end) = &end {
                 params.push(end);
             }
-            return self.pool.run(statement, &params, deadline).await;
+            return self.read(statement, &params, as_of, deadline).await;
         }
         if query.filters.is_empty() {
-            return self.pool.run(statement, &[&tenant, &entity_type, &id, &limit], deadline).await;
+            return self.read(statement, &[&tenant, &entity_type, &id, &limit], as_of, deadline).await;
         }
         let mut keys = [None::<i64>; MAX_FILTERS];
         for (key, filter) in keys.iter_mut().zip(&query.filters) {
             *key = Some(filter.key(&query.entity_type).0);
         }
         let [first, second, third, fourth] = &keys;
-        self.pool.run(statement, &[&tenant, &entity_type, &id, first, second, third, fourth, &limit], deadline).await
+        let params: Params<'_> = &[&tenant, &entity_type, &id, first, second, third, fourth, &limit];
+        self.read(statement, params, as_of, deadline).await
+    }
+
+    /// Reads many rows, from a replica if one will do.
+    async fn read(
+        &self,
+        statement: &Statement,
+        params: Params<'_>,
+        as_of: AsOf,
+        deadline: Deadline,
+    ) -> Result<Vec<Row>, StoreError> {
+        match self.replicas.read(statement, params, as_of, deadline).await {
+            Some(rows) => Ok(rows),
+            None => self.pool.run(statement, params, deadline).await,
+        }
     }
 }
 

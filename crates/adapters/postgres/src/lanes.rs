@@ -17,12 +17,15 @@ use std::{
 
 use deadpool_postgres::ClientWrapper;
 use tokio::runtime::Handle;
-use tokio_postgres::{Config, Error, Row};
+use tokio_postgres::{Error, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use profile_ports::{StoreError, causes};
 
 use crate::{
     pool::{Params, cancel},
     statement::Statement,
+    succession::{Reign, Succession},
 };
 
 /// Reads on one lane; more go to the pool, so that a slow one holds up few.
@@ -34,7 +37,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 
 /// The lanes of one pool.
 pub(crate) struct Lanes {
-    config: Config,
+    succession: Arc<Succession>,
     tls: MakeRustlsConnect,
     /// For what outlives a caller.
     runtime: Handle,
@@ -50,6 +53,7 @@ struct Place {
 
 struct Lane {
     client: ClientWrapper,
+    reign: Reign,
     in_flight: AtomicUsize,
 }
 
@@ -72,10 +76,10 @@ thread_local! {
 
 impl Lanes {
     /// Lanes for the threads that there will be, but for no more than half of the connections allowed.
-    pub(crate) fn new(config: Config, tls: MakeRustlsConnect, runtime: Handle, connections: usize) -> Arc<Self> {
+    pub(crate) fn new(succession: Arc<Succession>, tls: MakeRustlsConnect, runtime: Handle, connections: usize) -> Arc<Self> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let places = (0..threads.min(connections / 2)).map(|_| Place::default()).collect();
-        Arc::new(Self { config, tls, runtime, places, closed: AtomicBool::new(false) })
+        Arc::new(Self { succession, tls, runtime, places, closed: AtomicBool::new(false) })
     }
 
     /// Lanes at most.
@@ -111,7 +115,8 @@ impl Lanes {
             return None;
         }
         let place = THREAD.with(|thread| thread % self.places.len());
-        let lane = self.places[place].lock().clone().filter(|lane| !lane.client.is_closed());
+        let lane = self.places[place].lock().clone();
+        let lane = lane.filter(|lane| !lane.client.is_closed() && self.succession.is_current(lane.reign));
         let Some(lane) = lane else {
             self.open_lane(place);
             return None;
@@ -130,12 +135,13 @@ impl Lanes {
             return;
         }
         let opening = Opening { lanes: Arc::downgrade(self), place };
-        let (config, tls) = (self.config.clone(), self.tls.clone());
+        let (succession, tls) = (Arc::clone(&self.succession), self.tls.clone());
         Handle::current().spawn(async move {
-            match connect(&config, tls).await {
+            match connect(&succession, tls).await {
                 Ok(lane) => opening.done(lane),
                 Err(error) => {
-                    tracing::debug!(%error, "a shared connection to PostgreSQL could not be made");
+                    let cause = causes(&error);
+                    tracing::debug!(cause, "a shared connection to PostgreSQL could not be made");
                     tokio::time::sleep(RETRY_AFTER).await;
                 }
             }
@@ -197,18 +203,9 @@ impl Drop for Opening {
     }
 }
 
-async fn connect(config: &Config, tls: MakeRustlsConnect) -> Result<Lane, Error> {
-    let connecting = async {
-        let (client, connection) = config.connect(tls).await?;
-        let driver = Handle::current().spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a shared connection to PostgreSQL ended");
-            }
-        });
-        Ok(Lane { client: ClientWrapper::new(client, driver), in_flight: AtomicUsize::new(0) })
-    };
-    let within = config.get_connect_timeout().copied().unwrap_or(Duration::from_secs(5));
-    tokio::time::timeout(within, connecting).await.unwrap_or_else(|_| Err(Error::__private_api_timeout()))
+async fn connect(succession: &Succession, tls: MakeRustlsConnect) -> Result<Lane, StoreError> {
+    let ((client, driver), reign) = succession.connect(tls, &Handle::current()).await?;
+    Ok(Lane { client: ClientWrapper::new(client, driver.detach()), reign, in_flight: AtomicUsize::new(0) })
 }
 
 impl Place {

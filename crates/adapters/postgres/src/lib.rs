@@ -5,7 +5,7 @@
 //!
 //! Read in this order: `commit.rs` (the way in), `write.rs` (a plan as statements), `entities.rs` (the reads), `bulk.rs` and
 //! `export.rs` (reads of many), `feed.rs`, `pool.rs` (connections, and what happens when they fail), `lanes.rs` (connections that readers
-//! share), `error.rs`.
+//! share), `succession.rs` (which server takes the writes), `replicas.rs` (those that follow it), `error.rs`.
 //!
 //! **Behind a pooler in transaction mode** everything works: no lock and no setting outlives its transaction. Only prepared
 //! statements need [`Settings::prepared`] to be off where the pooler doesn't follow them.
@@ -16,6 +16,7 @@
 
 mod bulk;
 mod commit;
+mod connector;
 mod entities;
 mod error;
 mod export;
@@ -25,10 +26,15 @@ mod lanes;
 mod metrics;
 mod migrate;
 mod pool;
+mod replicas;
 mod row;
+mod scouts;
 mod secrets;
+mod server;
 mod settings;
 mod statement;
+mod succession;
+mod tide;
 mod tls;
 mod write;
 
@@ -41,22 +47,33 @@ use async_trait::async_trait;
 use profile_domain::Policy;
 use profile_ports::{Deadline, Store, StoreError};
 use refinery::Migration;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, task::JoinSet};
 use tokio_util::task::TaskTracker;
 
 pub use crate::{
     entities::explain_list,
     migrate::MigrateError,
-    settings::{Settings, SettingsError, Tls},
+    settings::{Address, Settings, SettingsError, Tls},
     write::explain_writes,
 };
-use crate::{export::Exports, pool::Pool, row::get, statement::Statement};
+use crate::{
+    export::Exports,
+    metrics::ReplicaMetrics,
+    pool::Pool,
+    replicas::Replicas,
+    row::get,
+    scouts::{Camp, scouts},
+    statement::Statement,
+};
 
 static PING: Statement = Statement::new("ping", include_str!("sql/ping.sql"), &[]);
 
 /// A PostgreSQL database as a [`Store`].
 pub struct PostgresStore {
     pool: Pool,
+    replicas: Arc<Replicas>,
+    /// Those who look at servers, until the store is dropped.
+    _scouts: JoinSet<()>,
     policy: Arc<Policy>,
     /// Commits that run, for [`Self::close`].
     commits: TaskTracker,
@@ -79,8 +96,17 @@ impl PostgresStore {
         runtime: Handle,
         registry: &prometheus::Registry,
     ) -> Result<Self, SettingsError> {
+        let pool = Pool::new(settings, runtime.clone(), registry)?;
+        let named = settings.replicas.iter().map(|address| Ok((address.to_string(), pool.of_replica(address, settings)?)));
+        let named = named.collect::<Result<_, SettingsError>>()?;
+        let replicas = Replicas::new(named, Arc::clone(pool.succession()), ReplicaMetrics::register(registry)?);
+        let replicas = Arc::new(replicas);
+        let (succession, tls) = (Arc::clone(pool.succession()), pool.tls().clone());
+        let camp = Camp { succession, replicas: Arc::clone(&replicas), tls, runtime };
         Ok(Self {
-            pool: Pool::new(settings, runtime, registry)?,
+            pool,
+            replicas,
+            _scouts: scouts(&camp, settings),
             policy: Arc::new(policy),
             commits: TaskTracker::new(),
             exports: Exports::new(settings.pool_size),
@@ -104,6 +130,7 @@ impl PostgresStore {
         self.commits.close();
         self.commits.wait().await;
         self.pool.close();
+        self.replicas.close();
     }
 }
 

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntGauge, Registry,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
 
-use crate::lanes::Lanes;
+use crate::{connector::Connections, lanes::Lanes, succession::Succession};
 
 /// Times of statements. One that is pipelined behind others counts their time too, because it waits for them.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Metrics {
 
 /// Gauges that are read from the pool when they are asked for.
 pub(crate) struct PoolGauges {
-    pool: deadpool_postgres::Pool,
+    pool: Connections,
     lanes: Arc<Lanes>,
     shared: IntGauge,
     size: IntGauge,
@@ -42,11 +42,7 @@ pub(crate) struct PoolGauges {
 }
 
 impl PoolGauges {
-    pub(crate) fn register(
-        pool: deadpool_postgres::Pool,
-        lanes: Arc<Lanes>,
-        registry: &Registry,
-    ) -> Result<(), prometheus::Error> {
+    pub(crate) fn register(pool: Connections, lanes: Arc<Lanes>, registry: &Registry) -> Result<(), prometheus::Error> {
         let gauges = Self {
             pool,
             lanes,
@@ -74,5 +70,62 @@ impl Collector for PoolGauges {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         self.gauges().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
+/// What reads of replicas come to.
+pub(crate) struct ReplicaMetrics {
+    pub(crate) reads: IntCounterVec,
+    pub(crate) lag: GaugeVec,
+}
+
+impl ReplicaMetrics {
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let reads = Opts::new(
+            "db_replica_reads_total",
+            "Reads that a replica was asked for: used, behind (the primary was asked instead), or failed.",
+        );
+        let lag =
+            Opts::new("db_replica_lag_seconds", "How long ago the primary was where the replica is; NaN where it says nothing.");
+        let metrics = Self { reads: IntCounterVec::new(reads, &["server", "outcome"])?, lag: GaugeVec::new(lag, &["server"])? };
+        registry.register(Box::new(metrics.reads.clone()))?;
+        registry.register(Box::new(metrics.lag.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// Who takes the writes, as it is when it is asked for.
+pub(crate) struct SuccessionGauges {
+    succession: Arc<Succession>,
+    primary: IntGaugeVec,
+    timeline: IntGauge,
+}
+
+impl SuccessionGauges {
+    pub(crate) fn register(succession: Arc<Succession>, registry: &Registry) -> Result<(), prometheus::Error> {
+        let primary = Opts::new("db_primary", "1 for the server that takes the writes, 0 for others that may.");
+        let timeline = "The timeline of the server that takes the writes; 0 where none is known.";
+        let gauges = Self {
+            succession,
+            primary: IntGaugeVec::new(primary, &["server"])?,
+            timeline: IntGauge::new("db_timeline", timeline)?,
+        };
+        registry.register(Box::new(gauges))
+    }
+}
+
+impl Collector for SuccessionGauges {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.primary.desc(), self.timeline.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let reign = self.succession.current();
+        for (host, server) in (0..).zip(&self.succession.hosts) {
+            let reigns = reign.is_some_and(|reign| reign.host == host);
+            self.primary.with_label_values(&[server.name.as_str()]).set(reigns.into());
+        }
+        self.timeline.set(reign.map_or(0, |reign| reign.timeline.into()));
+        [self.primary.collect(), self.timeline.collect()].concat()
     }
 }

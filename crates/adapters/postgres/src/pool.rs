@@ -11,31 +11,39 @@
 
 use std::{
     future::Future,
-    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime};
+use deadpool::{
+    Runtime,
+    managed::{Object, PoolError},
+};
 use futures_util::future::{try_join, try_join_all, try_join3};
+use profile_domain::Place;
 use profile_ports::{Deadline, StoreError};
 use secrecy::ExposeSecret as _;
-use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
+use tokio::{runtime::Handle, time::timeout};
 use tokio_postgres::{
     Client, Config, Error, Row,
-    types::{ToSql, Type},
+    types::{PgLsn, ToSql, Type},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
+    connector::{Backend, Connections, Connector, To},
     error::{described, leaves_connection_sound, too_late, trouble},
     lanes::Lanes,
-    metrics::{Metrics, PoolGauges},
-    settings::{Settings, SettingsError},
+    metrics::{Metrics, PoolGauges, SuccessionGauges},
+    server::Server,
+    settings::{Address, Settings, SettingsError},
     statement::{Statement, as_written, durably},
+    succession::Succession,
     tls,
 };
+
+/// How far everything is that was committed before it.
+static FLUSHED: Statement = Statement::new("flushed", "SELECT pg_current_wal_flush_lsn() AS position", &[]);
 
 /// How long a statement that nobody waits for any more may hold its connection until it is cancelled.
 const CANCEL_WITHIN: Duration = Duration::from_secs(2);
@@ -60,21 +68,24 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 /// The pool with what a statement needs beside a connection.
 #[derive(Clone)]
 pub(crate) struct Pool {
-    connections: deadpool_postgres::Pool,
+    connections: Connections,
     /// One, for whoever follows the feed: caches aren't believed while that waits, so it doesn't stand in line with requests.
-    following: deadpool_postgres::Pool,
+    following: Connections,
     lanes: Arc<Lanes>,
+    succession: Arc<Succession>,
     tls: MakeRustlsConnect,
     runtime: Handle,
     metrics: Metrics,
     prepared: bool,
+    /// Whether commits say how far they went: where there are replicas.
+    placed: bool,
 }
 
 /// A connection for one caller.
 pub(crate) struct Lease<'a> {
     pool: &'a Pool,
     /// Always there until the lease ends.
-    object: Option<Object>,
+    object: Option<Object<Connector>>,
 }
 
 impl Pool {
@@ -82,50 +93,38 @@ impl Pool {
         if settings.pool_size == 0 {
             return Err(SettingsError::EmptyPool);
         }
-        let mut config = Config::new();
-        config
-            .host(&settings.host)
-            .port(settings.port)
-            .user(&settings.user)
-            .dbname(&settings.database)
-            .application_name(&settings.application_name)
-            .ssl_mode(tls::mode(settings.tls))
-            .connect_timeout(settings.connect_timeout)
-            // A peer that vanished is noticed after these; a caller has given up long before.
-            .keepalives_idle(Duration::from_secs(30))
-            .keepalives_interval(Duration::from_secs(5))
-            .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(10));
-        if let Some(password) = &settings.password {
-            config.password(password.expose_secret());
-        }
+        let base = config(settings);
         let tls = tls::connector(settings)?;
-        let manager = || {
-            let connector = Connector { tls: tls.clone(), runtime: runtime.clone() };
-            // Fast: a look at whether the connection was closed. A question to the server could hang.
-            Manager::from_connect(config.clone(), connector, ManagerConfig { recycling_method: RecyclingMethod::Fast })
-        };
-        let build = |manager: Manager, size: usize| {
-            deadpool_postgres::Pool::builder(manager)
-                .max_size(size)
-                .runtime(Runtime::Tokio1)
-                .create_timeout(Some(settings.connect_timeout))
-                .build()
-                .map_err(|error| prometheus::Error::Msg(error.to_string()))
-        };
+        let first = Address { host: settings.host.clone(), port: settings.port };
+        let hosts = std::iter::once(&first).chain(&settings.others).map(|address| Server::new(address, &base)).collect();
+        let succession = Arc::new(Succession::new(hosts, settings.timelines.clone()));
         // A pooler that doesn't follow statements may not follow several in flight either.
         let shared = if settings.prepared { settings.pool_size } else { 0 };
-        let lanes = Lanes::new(config.clone(), tls.clone(), runtime.clone(), shared);
+        let lanes = Lanes::new(Arc::clone(&succession), tls.clone(), runtime.clone(), shared);
+        let build = |size| {
+            let to = To::Primary(Arc::clone(&succession));
+            connections(Connector { to, tls: tls.clone(), runtime: runtime.clone() }, size, settings)
+        };
         let left = settings.pool_size - lanes.size();
         let (connections, following) = if left > 1 {
-            (build(manager(), left - 1)?, build(manager(), 1)?)
+            (build(left - 1)?, build(1)?)
         } else {
-            let connections = build(manager(), left)?;
+            let connections = build(left)?;
             (connections.clone(), connections)
         };
         let metrics = Metrics::register(registry)?;
         PoolGauges::register(connections.clone(), Arc::clone(&lanes), registry)?;
-        Ok(Self { connections, following, lanes, tls, runtime, metrics, prepared: settings.prepared })
+        SuccessionGauges::register(Arc::clone(&succession), registry)?;
+        let placed = !settings.replicas.is_empty();
+        Ok(Self { connections, following, lanes, succession, tls, runtime, metrics, prepared: settings.prepared, placed })
+    }
+
+    /// One with connections to a replica.
+    pub(crate) fn of_replica(&self, address: &Address, settings: &Settings) -> Result<Self, SettingsError> {
+        let server = Arc::new(Server::new(address, &config(settings)));
+        let connector = Connector { to: To::Replica(server), tls: self.tls.clone(), runtime: self.runtime.clone() };
+        let connections = connections(connector, settings.pool_size, settings)?;
+        Ok(Self { following: connections.clone(), connections, ..self.clone() })
     }
 
     /// A connection, as soon as there is one. Bounded by the caller.
@@ -138,10 +137,10 @@ impl Pool {
         self.lease_of(&self.following).await
     }
 
-    async fn lease_of(&self, connections: &deadpool_postgres::Pool) -> Result<Lease<'_>, StoreError> {
+    async fn lease_of(&self, connections: &Connections) -> Result<Lease<'_>, StoreError> {
         let object = connections.get().await.map_err(|error| match error {
-            PoolError::Backend(error) => StoreError::Unavailable(described(error)),
-            error => StoreError::Unavailable(error.into()),
+            PoolError::Backend(error) => error,
+            error => StoreError::Unavailable(error.to_string().into()),
         })?;
         Ok(Lease { pool: self, object: Some(object) })
     }
@@ -227,6 +226,40 @@ impl Pool {
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }
+
+    pub(crate) fn succession(&self) -> &Arc<Succession> {
+        &self.succession
+    }
+
+    pub(crate) fn tls(&self) -> &MakeRustlsConnect {
+        &self.tls
+    }
+}
+
+/// How every server is spoken to.
+pub(crate) fn config(settings: &Settings) -> Config {
+    let mut config = Config::new();
+    config
+        .user(&settings.user)
+        .dbname(&settings.database)
+        .application_name(&settings.application_name)
+        .ssl_mode(tls::mode(settings.tls))
+        .connect_timeout(settings.connect_timeout)
+        // A peer that vanished is noticed after these; a caller has given up long before.
+        .keepalives_idle(Duration::from_secs(30))
+        .keepalives_interval(Duration::from_secs(5))
+        .keepalives_retries(3)
+        .tcp_user_timeout(Duration::from_secs(10));
+    if let Some(password) = &settings.password {
+        config.password(password.expose_secret());
+    }
+    config
+}
+
+fn connections(connector: Connector, size: usize, settings: &Settings) -> Result<Connections, SettingsError> {
+    let pool = Connections::builder(connector).max_size(size).runtime(Runtime::Tokio1);
+    let pool = pool.create_timeout(Some(settings.connect_timeout)).build();
+    Ok(pool.map_err(|error| prometheus::Error::Msg(error.to_string()))?)
 }
 
 /// Gives up at the deadline. The future is dropped then, and with it the lease of a connection that is busy.
@@ -257,6 +290,33 @@ impl Lease<'_> {
         };
         self.pool.metrics.observe(statement.name, started.elapsed());
         result
+    }
+
+    /// What [`Self::place`] needs, for [`Self::prepare`].
+    pub(crate) fn placing(&self) -> &'static [&'static Statement] {
+        static FLUSHED_ALONE: [&Statement; 1] = [&FLUSHED];
+        if self.pool.placed { &FLUSHED_ALONE } else { &[] }
+    }
+
+    /// How far the server has flushed when this runs, which is behind everything that was sent before it: polled after a commit, it
+    /// goes along with it. `None` where nobody needs to know, or it isn't to be had, which takes nothing back.
+    pub(crate) async fn place(&self) -> Option<Place> {
+        if !self.pool.placed {
+            return None;
+        }
+        let rows = self.query(&FLUSHED, &[]).await.ok()?;
+        let position: PgLsn = rows.first()?.try_get("position").ok()?;
+        Some(Place { timeline: self.object().reign?.timeline, position: position.into() })
+    }
+
+    /// Whether its server still takes the writes, as far as anybody here knows: to be asked right before what commits.
+    pub(crate) fn reigns(&self) -> Result<(), StoreError> {
+        match self.object().reign {
+            Some(reign) if !self.pool.succession.is_current(reign) => {
+                Err(StoreError::Unavailable("the server was replaced by another one".into()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Runs a statement that isn't worth preparing, in one round trip.
@@ -312,7 +372,7 @@ impl Lease<'_> {
         result.map_err(|error| trouble(error).into())
     }
 
-    fn object(&self) -> &Object {
+    fn object(&self) -> &Backend {
         #[expect(clippy::expect_used, reason = "taken only by what consumes the lease")]
         self.object.as_ref().expect("a lease has its connection until it ends")
     }
@@ -335,28 +395,5 @@ impl Drop for Lease<'_> {
 pub(crate) async fn cancel(client: &Client, tls: MakeRustlsConnect) {
     if !matches!(timeout(CANCEL_WITHIN, client.cancel_token().cancel_query(tls)).await, Ok(Ok(()))) {
         tracing::debug!("a statement that nobody waits for could not be cancelled");
-    }
-}
-
-/// Makes connections on one runtime. Callers come from others, which may end or be busy while the connection lives.
-struct Connector {
-    tls: MakeRustlsConnect,
-    runtime: Handle,
-}
-
-impl Connect for Connector {
-    fn connect(&self, config: &Config) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
-        let (config, tls, runtime) = (config.clone(), self.tls.clone(), self.runtime.clone());
-        let connecting = AbortOnDropHandle::new(self.runtime.spawn(async move {
-            let (client, connection) = config.connect(tls).await?;
-            let driver = runtime.spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection to PostgreSQL ended");
-                }
-            });
-            Ok((client, driver))
-        }));
-        // The task fails only if its runtime is shut down.
-        Box::pin(async move { connecting.await.unwrap_or_else(|_| Err(Error::__private_api_timeout())) })
     }
 }

@@ -1,7 +1,8 @@
 //! What the adapter is told about its server.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use profile_ports::Timelines;
 use secrecy::SecretString;
 use thiserror::Error;
 
@@ -12,6 +13,12 @@ pub struct Settings {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Other servers that may take the writes: the one not in recovery, on the newest timeline, does.
+    pub others: Vec<Address>,
+    /// Servers that reads may go to that may lag.
+    pub replicas: Vec<Address>,
+    /// Where all instances remember the newest timeline, if anywhere.
+    pub timelines: Option<Arc<dyn Timelines>>,
     /// Role.
     pub user: String,
     /// None where the server trusts, or knows the role by other means.
@@ -22,7 +29,7 @@ pub struct Settings {
     pub tls: Tls,
     /// PEM file of the authorities that [`Tls::Verify`] believes; those of the system if there is none.
     pub tls_root_cert: Option<PathBuf>,
-    /// Connections at most.
+    /// Connections at most; as many to each replica.
     pub pool_size: usize,
     /// How long making a connection may take, whatever the deadline of the request.
     pub connect_timeout: Duration,
@@ -33,6 +40,26 @@ pub struct Settings {
     pub application_name: String,
     /// A folder with migrations that come after those in this program: for tests of an upgrade.
     pub further_migrations: Option<PathBuf>,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// As [`Settings::host`].
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As in a URL: an address of IPv6 has colons of its own.
+        if self.host.contains(':') {
+            write!(formatter, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(formatter, "{}:{}", self.host, self.port)
+        }
+    }
 }
 
 /// Whether connections are encrypted.
@@ -53,6 +80,9 @@ impl Default for Settings {
         Self {
             host: "localhost".to_owned(),
             port: 5432,
+            others: Vec::new(),
+            replicas: Vec::new(),
+            timelines: None,
             user: "postgres".to_owned(),
             password: None,
             database: "profiles".to_owned(),

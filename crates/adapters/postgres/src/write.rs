@@ -8,9 +8,9 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join, try_join_all};
 use profile_domain::{
-    Changeset, EntityKey, Moment, TenantId,
+    Changeset, EntityKey, Moment, Place, TenantId,
     plan::{EntityChange, Plan},
     stored::{FactColumns, receipt_to_json},
 };
@@ -221,7 +221,7 @@ struct Rows<'p> {
 }
 
 /// Writes a plan and commits the open transaction. `known` are the numbers of the entities that live, `drawn` at least as many
-/// new ones as lives begin. `sent` is set once the server may have been told to commit.
+/// new ones as lives begin. `sent` is set once the server may have been told to commit. Gives how far the server then was.
 pub(crate) async fn write(
     lease: &Lease<'_>,
     tenant: &TenantId,
@@ -230,7 +230,7 @@ pub(crate) async fn write(
     known: &HashMap<EntityKey, i64>,
     drawn: &[i64],
     sent: &AtomicBool,
-) -> Result<(), Error> {
+) -> Result<Option<Place>, Error> {
     let rows = Rows::of(plan, known, drawn);
     let tenant = tenant.as_str();
     let released: (Vec<&str>, Vec<&str>) = plan.released.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
@@ -260,7 +260,8 @@ pub(crate) async fn write(
         push(true, &KEEP_RECEIPT, vec![&tenant, &idempotency.route, &idempotency.key, receipt]);
     }
 
-    let statements: Vec<&Statement> = writes.iter().map(|(statement, _)| *statement).collect();
+    let mut statements: Vec<&Statement> = writes.iter().map(|(statement, _)| *statement).collect();
+    statements.extend(lease.placing());
     lease.prepare(&statements).await?;
     sent.store(true, Ordering::Relaxed);
     let mut pipeline: Vec<Sent<'_>> = Vec::with_capacity(writes.len() + 1);
@@ -268,7 +269,8 @@ pub(crate) async fn write(
         pipeline.push(Box::pin(async move { lease.query(statement, params).await.map(drop) }));
     }
     pipeline.push(Box::pin(lease.batch("commit", "COMMIT")));
-    try_join_all(pipeline).await.map(drop)
+    let (written, place) = join(try_join_all(pipeline), lease.place()).await;
+    written.map(|_| place)
 }
 
 /// Writes a plan that creates one entity, in one statement that commits by itself. `false` if its address is taken, and nothing
