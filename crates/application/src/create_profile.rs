@@ -55,7 +55,7 @@ impl App {
         let receipt = self.commit_one(tenant, &key, changeset, deadline).await?;
         let mut created = answer(&receipt, document).ok_or(WriteError::Refused(Rejection::Absent))?;
         if let Some(item) = receipt.outcomes.first() {
-            created.token = self.token(tenant, &item.key, created.body.version);
+            created.token = self.token(tenant, &item.key, created.body.version, receipt.place);
         }
         if receipt.replay == Replay::No {
             let body = created.body.clone();

@@ -23,7 +23,7 @@ impl App {
         let before = self.reads.before_commit(tenant, &key).await;
         let receipt = self.commit_one(tenant, &key, changeset, deadline).await?;
         let Some((_, version)) = receipt.changed_versions().last() else { return Ok(None) };
-        let token = self.token(tenant, &key, version);
+        let token = self.token(tenant, &key, version, receipt.place);
         self.reads.committed(before, tenant, key, version, None).await;
         Ok(token)
     }

@@ -38,7 +38,7 @@ pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResul
 pub use keyring::Keyring;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
 pub use profile_body::{ProfileBody, SCHEMA};
-pub use profile_ports::{CacheError, Deadline, StoreError, causes};
+pub use profile_ports::{CacheError, Deadline, Servers, StoreError, causes};
 pub use read_profile::ReadError;
 pub use reads::{Forwarded, Freshness, MAX_STALENESS, NamedCache, Origin, ReadSettings, SPANS};
 pub use replace_profile::Written;
@@ -102,6 +102,12 @@ impl App {
     #[must_use]
     pub fn caches(&self) -> Vec<(&'static str, bool)> {
         self.reads.tiers()
+    }
+
+    /// How the servers of the store stand, if it has any.
+    #[must_use]
+    pub fn servers(&self) -> Option<Servers> {
+        self.store.servers()
     }
 
     /// Drops what caches keep: what is shared, and what is in this process. Other processes keep what is in theirs.

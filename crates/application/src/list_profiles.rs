@@ -8,7 +8,7 @@ use profile_domain::{
 use profile_ports::{Deadline, StoreError};
 use thiserror::Error;
 
-use crate::{App, cursor, profile_body};
+use crate::{App, Freshness, cursor, profile_body};
 
 /// Profiles on one page, at most.
 pub const MAX_LIMIT: usize = 200;
@@ -70,11 +70,17 @@ pub struct Page {
 }
 
 impl App {
-    /// One page of profiles.
+    /// One page of profiles, which shows what [`Freshness`] says.
     ///
     /// # Errors
     /// See [`ListError`].
-    pub async fn list_profiles(&self, tenant: &TenantId, request: &ListRequest, deadline: Deadline) -> Result<Page, ListError> {
+    pub async fn list_profiles(
+        &self,
+        tenant: &TenantId,
+        request: &ListRequest,
+        freshness: Freshness,
+        deadline: Deadline,
+    ) -> Result<Page, ListError> {
         let mut query = query(request, &self.policy.search_fields)?;
         self.keyring.load(&*self.store, self.environment.new_secret, deadline).await?;
         if let Some(text) = &request.cursor {
@@ -87,7 +93,7 @@ impl App {
         }
         // One more than asked for tells whether there is a next page.
         query.limit += 1;
-        let mut views = self.store.list(tenant, &query, deadline).await?;
+        let mut views = self.store.list_as_of(tenant, &query, freshness.as_of(), deadline).await?;
         let more = views.len() >= query.limit;
         views.truncate(query.limit - 1);
         let next_cursor = match views.last() {

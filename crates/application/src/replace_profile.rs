@@ -49,7 +49,7 @@ impl App {
             return Err(WriteError::Refused(Rejection::Absent));
         };
         let body = ProfileBody::of_living(&key.reference, version, &living);
-        let token = self.token(tenant, &key, version);
+        let token = self.token(tenant, &key, version, receipt.place);
         if receipt.changed_versions().next().is_some() {
             self.reads.committed(before, tenant, key, version, Some((body.clone(), living.updated_at))).await;
         }

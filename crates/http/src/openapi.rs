@@ -110,7 +110,7 @@ const ONCE: &[Code] =
 fn failures(operation: &str) -> Vec<Code> {
     let sets: &[&[Code]] = match operation {
         "createProfile" => &[ASKED, BODY, ONCE, &[Code::EmailTaken], STORE_WRITE],
-        "listProfiles" => &[ASKED, &[Code::InvalidCursor], STORE_READ],
+        "listProfiles" => &[ASKED, &[Code::InvalidCursor, Code::InvalidToken], STORE_READ],
         "readProfile" => &[ASKED, ONE, &[Code::InvalidToken, Code::VersionConflict], STORE_READ],
         "replaceProfile" | "patchProfile" => &[ASKED, BODY, ONE, CONDITIONS, &[Code::EmailTaken], STORE_WRITE],
         "importProfiles" => &[ASKED, LINES, STORE_WRITE],

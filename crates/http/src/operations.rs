@@ -6,7 +6,7 @@ use std::{
 };
 
 use actix_web::{HttpResponse, http::header, web::Data};
-use profile_application::{App, Deadline, causes};
+use profile_application::{App, Deadline, Servers, causes};
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
@@ -94,11 +94,15 @@ pub(crate) async fn health(operations: Data<Operations>, app: Data<App>, setting
     };
     let caches: Map<String, Value> =
         app.caches().into_iter().map(|(tier, used)| (tier.to_owned(), if used { "used" } else { "not_used" }.into())).collect();
-    let store = if answers { "ok" } else { "down" };
+    let mut store = json!({"status": if answers { "ok" } else { "down" }, "kind": settings.store});
+    if let Some(Servers { primary, replicas, resting }) = app.servers() {
+        store["primary"] = if primary { "known" } else { "unknown" }.into();
+        store["replicas"] = json!({"used": replicas, "not_used": resting});
+    }
     no_store().json(json!({
         "status": status,
         "phase": phase,
-        "checks": {"store": {"status": store, "kind": settings.store}, "caches": caches},
+        "checks": {"store": store, "caches": caches},
         "version": settings.build.version,
     }))
 }

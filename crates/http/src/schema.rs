@@ -281,6 +281,27 @@ pub(crate) struct StoreCheck {
     status: Status,
     /// `sqlite` or `postgres`.
     kind: String,
+    /// Of PostgreSQL: whether it is known which server takes the writes.
+    primary: Option<PrimaryCheck>,
+    /// Of PostgreSQL.
+    replicas: Option<ReplicasCheck>,
+}
+
+/// Whether it is known which server takes the writes.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PrimaryCheck {
+    Known,
+    Unknown,
+}
+
+/// How many replicas there are.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct ReplicasCheck {
+    /// Reads go to them.
+    used: u32,
+    /// They are away, too far behind, or follow another server: that costs speed and nothing else.
+    not_used: u32,
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -8,6 +8,9 @@
 //! committed longer than [`TRUST`] ago can be missing. All else is a miss. So a plain read is at most [`MAX_STALENESS`] old,
 //! and one that names a version ([`Freshness`]) sees that or a later one.
 //!
+//! **Replicas** of the store may have less than this instance has shown. What one gives is put into the first tier before it is
+//! shown, and is shown if the tier takes it; where it doesn't, or there is no telling, the primary is asked.
+//!
 //! **What happens to the store then is bounded**: so many loads at once, each so long.
 //!
 //! **What has been committed here** is in the first tier before its client knows ([`Reads::committed`]): an instance answers with
@@ -34,9 +37,9 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use profile_domain::{EntityKey, Incarnation, Moment, TenantId, Version};
+use profile_domain::{EntityKey, Incarnation, Moment, Place, TenantId, Version};
 use profile_ports::{
-    Cache, Deadline, Store, StoreError,
+    AsOf, By, Cache, Deadline, Seen, Store, StoreError,
     cache::{Change, Fill, Hit, Put, Spans, Standing, State, Ticket},
 };
 use tokio::{
@@ -109,8 +112,10 @@ pub struct NamedCache {
 pub enum Freshness {
     /// At most [`MAX_STALENESS`] old.
     Recent,
-    /// This version of the entity, or a later one.
-    AtLeast(Version),
+    /// This version of the entity, or a later one, which the store has from this place on, if that is known.
+    AtLeast(Version, Option<Place>),
+    /// What was committed up to this place.
+    After(Place),
     /// All that was committed before.
     Current,
 }
@@ -119,8 +124,18 @@ impl Freshness {
     fn allows(self, state: &State) -> bool {
         match self {
             Self::Recent => true,
-            Self::AtLeast(version) => state.version() >= Some(version),
-            Self::Current => false,
+            Self::AtLeast(version, _) => state.version() >= Some(version),
+            // Entries don't know their places.
+            Self::After(_) | Self::Current => false,
+        }
+    }
+
+    /// What the store must show.
+    pub(crate) fn as_of(self) -> AsOf {
+        match self {
+            Self::Recent => AsOf::Recently,
+            Self::AtLeast(_, Some(place)) | Self::After(place) => AsOf::Place(place),
+            Self::AtLeast(_, None) | Self::Current => AsOf::Now,
         }
     }
 }
@@ -256,7 +271,7 @@ impl Reads {
     ) -> Result<Found, StoreError> {
         if self.tiers.is_empty() || freshness == Freshness::Current {
             let why = if self.tiers.is_empty() { Forwarded::Bypass } else { Forwarded::Request };
-            return found(self.load(tenant, key, deadline).await?, Origin::Store(why));
+            return found(self.load(tenant, key, freshness.as_of(), deadline).await?.found, Origin::Store(why));
         }
         let why = if freshness == Freshness::Recent { Forwarded::Miss } else { Forwarded::Request };
         for _ in 0..ROUNDS {
@@ -297,7 +312,7 @@ impl Reads {
                 (Err(error), _) => Err(error),
             };
         }
-        found(self.load(tenant, key, deadline).await?, Origin::Store(why))
+        found(self.load(tenant, key, AsOf::Now, deadline).await?.found, Origin::Store(why))
     }
 
     fn stale(&self, tier: &Tier, state: State, age: Duration) -> Result<Found, StoreError> {
@@ -338,16 +353,19 @@ impl Reads {
                     Look::Old(..) => tickets.push(None),
                 }
             }
-            let (state, origin, expires_in) = if let Some((tier, Hit { state, expires_in })) = hit {
-                (state, Origin::Cache { tier, expires_in }, expires_in)
+            let (state, origin, expires_in, by) = if let Some((tier, Hit { state, expires_in })) = hit {
+                (state, Origin::Cache { tier, expires_in }, expires_in, By::Primary)
             } else {
-                let state = self.load(tenant, key, deadline).await?;
+                // What a replica has is shown if the first tier takes it: then nothing newer was known here.
+                let as_of = if tickets[0].is_some() && !last { freshness.as_of() } else { AsOf::Now };
+                let Seen { found: state, by } = self.load(tenant, key, as_of, deadline).await?;
                 let expires_in = self.lifetime(&state);
-                (state, Origin::Store(why), expires_in)
+                (state, Origin::Store(why), expires_in, by)
             };
             let fill = self.fill(state.clone(), expires_in);
+            let put = first.fill(tenant, key, tickets[0], fill.clone()).await;
             // Loaded anew after something newer was seen, it is what that left, if only the version of a deletion.
-            if first.fill(tenant, key, tickets[0], fill.clone()).await == Some(Put::Older) && !last {
+            if !last && (put == Some(Put::Older) || (by == By::Replica && put != Some(Put::Stored))) {
                 continue;
             }
             // Ids that nobody has would fill what others share.
@@ -362,7 +380,7 @@ impl Reads {
     }
 
     /// One of so many at once.
-    async fn load(&self, tenant: &TenantId, key: &EntityKey, deadline: Deadline) -> Result<State, StoreError> {
+    async fn load(&self, tenant: &TenantId, key: &EntityKey, as_of: AsOf, deadline: Deadline) -> Result<Seen<State>, StoreError> {
         let permit = match self.loads.try_acquire() {
             Ok(permit) => permit,
             Err(_) => timeout(deadline.remaining(), self.loads.acquire())
@@ -371,14 +389,15 @@ impl Reads {
                 .map_err(|error| StoreError::Unavailable(error.into()))?,
         };
         let loading = self.measures.loading();
-        let view = self.store.view(tenant, key, deadline.at_most(SPANS.load)).await?;
+        let Seen { found: view, by } = self.store.view_as_of(tenant, key, as_of, deadline.at_most(SPANS.load)).await?;
         // In this order, so that no more are ever counted than there are permits.
         drop(loading);
         drop(permit);
-        Ok(match view {
+        let found = match view {
             Some(view) => Entry::state(&ProfileBody::of_view(&view)?, view.updated_at),
             None => State::Absent { version: None },
-        })
+        };
+        Ok(Seen { found, by })
     }
 
     /// For how long what was just learned is kept.
@@ -407,7 +426,8 @@ impl Reads {
         let (reads, tenant, key) = (Arc::clone(self), tenant.clone(), key.clone());
         self.spawn(async move {
             let _lead = lead;
-            let Ok(state) = reads.load(&tenant, &key, Deadline::within(SPANS.load)).await else { return };
+            let deadline = Deadline::within(SPANS.load);
+            let Ok(Seen { found: state, .. }) = reads.load(&tenant, &key, AsOf::Recently, deadline).await else { return };
             let expires_in = reads.lifetime(&state);
             let fill = reads.fill(state, expires_in);
             reads.tiers[0].fill(&tenant, &key, Some(ticket), fill).await;

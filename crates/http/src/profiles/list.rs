@@ -18,7 +18,7 @@ const DEFAULT_LIMIT: usize = 50;
     get, path = "/api/v1/profiles", tag = "profiles", operation_id = "listProfiles", summary = "List profiles",
     description = "In pages: repeat with `cursor` set to the `next_cursor` of the page before, until it is null.\n\n\
         `attr.<field>=<value>` (also `attr.<field>.<member>=<value>`) finds by attribute; up to 4 filters hold together.",
-    params(schema::ListParameters),
+    params(schema::ListParameters, schema::ConsistencyToken),
     responses((status = 200, description = "One page", body = schema::Page))
 )]
 pub(crate) async fn list(
@@ -28,7 +28,9 @@ pub(crate) async fn list(
     settings: Data<Settings>,
 ) -> Result<HttpResponse, Problem> {
     let wanted = wanted(Parameters::of(&request)?)?;
-    let page = app.list_profiles(&caller.tenant, &wanted, settings.deadline()).await?;
+    let deadline = settings.deadline();
+    let freshness = super::freshness(&request, &app, &caller.tenant, None, deadline).await?;
+    let page = app.list_profiles(&caller.tenant, &wanted, freshness, deadline).await?;
     Ok(HttpResponse::Ok().content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store")).body(json(&page)))
 }
 

@@ -52,12 +52,12 @@ fn give(answer: &mut HttpResponseBuilder, token: Option<ConsistencyToken>) {
     }
 }
 
-/// What a read must show.
+/// What a read of a profile, or of many, must show.
 async fn freshness(
     request: &HttpRequest,
     app: &App,
     tenant: &TenantId,
-    id: ProfileId,
+    id: Option<ProfileId>,
     deadline: Deadline,
 ) -> Result<Freshness, Problem> {
     let mut tokens = request.headers().get_all(&CONSISTENCY_TOKEN);

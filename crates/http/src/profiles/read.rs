@@ -38,14 +38,17 @@ pub(crate) async fn read(
     settings: Data<Settings>,
 ) -> Result<HttpResponse, Problem> {
     if explain(&request)? {
-        let body = app.explain_profile(&caller.tenant, super::id(&request)?, settings.deadline()).await?;
+        // Whatever the token says, this shows more; one that is malformed is refused all the same.
+        let (id, deadline) = (super::id(&request)?, settings.deadline());
+        super::freshness(&request, &app, &caller.tenant, Some(id), deadline).await?;
+        let body = app.explain_profile(&caller.tenant, id, deadline).await?;
         let mut answer = HttpResponse::Ok();
         answer.content_type("application/json").insert_header((header::CACHE_CONTROL, "no-store"));
         return Ok(answer.body(with_source(b"database", &body.json)));
     }
     let (wanted, known) = (conditional::if_match(&request)?, conditional::if_none_match(&request)?);
     let (id, deadline) = (super::id(&request)?, settings.deadline());
-    let freshness = super::freshness(&request, &app, &caller.tenant, id, deadline).await?;
+    let freshness = super::freshness(&request, &app, &caller.tenant, Some(id), deadline).await?;
     let (body, origin) = app.read_profile(&caller.tenant, id, freshness, deadline).await?;
     if wanted.is_some_and(|wanted| !wanted.contain(body.version)) {
         return Err(Rejection::VersionConflict { actual: body.version }.into());

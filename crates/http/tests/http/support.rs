@@ -178,6 +178,8 @@ impl Secrets for FakeStore {
     }
 }
 
+impl profile_ports::Replicas for FakeStore {}
+
 #[async_trait]
 impl Store for FakeStore {
     async fn ping(&self, _: Deadline) -> Result<(), StoreError> {

@@ -23,6 +23,8 @@ struct Reader {
     instance: usize,
     began: Instant,
     freshness: Freshness,
+    /// What was committed up to the place that it names.
+    after: Option<i64>,
     /// What had been acknowledged by this instance when it began.
     acknowledged: i64,
     /// What another reader had been shown by then, where this instance remembers what it shows.
@@ -59,11 +61,13 @@ async fn schedule(seed: u64) {
             0..40 => {
                 let newest = world.store.newest(&key);
                 let freshness = match newest {
-                    Some(newest) if random.percent(15) => Freshness::AtLeast(newest.version),
+                    Some(newest) if random.percent(15) => Freshness::AtLeast(newest.version, Some(world.store.place())),
+                    Some(_) if random.percent(5) => Freshness::After(world.store.place()),
                     _ => Freshness::Recent,
                 };
                 let reads = Arc::clone(&world.instances[instance].reads);
                 let began = world.clock.now();
+                let after = matches!(freshness, Freshness::After(_)).then(|| newest.map_or(0, |newest| newest.version.get()));
                 let acknowledged = acknowledged[instance][number as usize];
                 let remembers = remembers(&world, instance, &key).await;
                 let shown = remembers.then(|| shown.get(&(instance, key.clone())).copied().unwrap_or_default());
@@ -71,7 +75,7 @@ async fn schedule(seed: u64) {
                     let key = key.clone();
                     async move { read(reads, key, freshness).await.expect("the store is there") }
                 });
-                readers.push((Reader { key, instance, began, freshness, acknowledged, shown }, handle));
+                readers.push((Reader { key, instance, began, freshness, after, acknowledged, shown }, handle));
             }
             40..62 => {
                 let held = world.store.held.lock().as_ref().map_or(0, Vec::len);
@@ -88,7 +92,11 @@ async fn schedule(seed: u64) {
                 world.store.write(&key, true);
             }
             76..92 => world.follow(instance).await,
-            92..98 => world.clock.pass(Duration::from_millis(u64::from(random.below(400)))),
+            92..95 => {
+                let lag = random.percent(80).then(|| u64::from(random.below(1_000)));
+                *world.store.replica.lock() = lag;
+            }
+            95..98 => world.clock.pass(Duration::from_millis(u64::from(random.below(400)))),
             98 => world.clock.pass(Duration::from_millis(u64::from(random.below(9_000)))),
             _ => match random.below(5) {
                 0 => world.shared.empty(),
@@ -130,7 +138,8 @@ async fn check(world: &World, readers: &mut Vec<(Reader, JoinHandle<i64>)>, know
         let promised = world.store.as_of(&reader.key, reader.began.checked_sub(MAX_STALENESS).expect("the clock began late"));
         let promised = promised.map_or(0, |commit| commit.version.get());
         let promised = match reader.freshness {
-            Freshness::AtLeast(version) => promised.max(version.get()),
+            Freshness::AtLeast(version, _) => promised.max(version.get()),
+            Freshness::After(_) => promised.max(reader.after.unwrap_or_default()),
             _ => promised.max(reader.shown.map_or(0, |_| reader.acknowledged)),
         };
         let remembered = remembers(world, reader.instance, &reader.key).await;

@@ -12,13 +12,13 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use profile_domain::{
-    Changeset, Entity, EntityKey, EntityType, EntityView, FeedChange, FeedPosition, Incarnation, Moment, ProfileId, Properties,
-    Receipt, TenantId, Version, plan::ChangeKind, search::ListQuery, text::EmailKey,
+    Changeset, Entity, EntityKey, EntityType, EntityView, FeedChange, FeedPosition, Incarnation, Moment, Place, ProfileId,
+    Properties, Receipt, TenantId, Version, plan::ChangeKind, search::ListQuery, text::EmailKey,
 };
 use profile_memory::MemoryCache;
 use profile_ports::{
-    Bulk, Cache, CacheError, CommitError, Deadline, EmailOwners, Entities, EntityStream, Feed, SecretKey, Secrets, Store,
-    StoreError,
+    AsOf, Bulk, By, Cache, CacheError, CommitError, Deadline, EmailOwners, Entities, EntityStream, Feed, Replicas, SecretKey,
+    Secrets, Seen, Store, StoreError,
     cache::{Answer, Begin, Change, Fill, Got, Mark, Put, Step, Ticket},
 };
 use profile_ports::{FeedPage, FeedState, Numbered};
@@ -71,6 +71,8 @@ pub(super) struct FakeStore {
     pub(super) restless: AtomicBool,
     /// Somebody holds the lock, and gives no change a place.
     pub(super) stuck: AtomicBool,
+    /// How far a replica lies behind, in milliseconds, if there is one.
+    pub(super) replica: Mutex<Option<u64>>,
     pub(super) loads: AtomicUsize,
     loading: AtomicUsize,
     pub(super) most_loading: AtomicUsize,
@@ -88,6 +90,7 @@ impl FakeStore {
             away: AtomicBool::new(false),
             restless: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
+            replica: Mutex::new(None),
             loads: AtomicUsize::new(0),
             loading: AtomicUsize::new(0),
             most_loading: AtomicUsize::new(0),
@@ -120,6 +123,22 @@ impl FakeStore {
 
     pub(super) fn newest(&self, key: &EntityKey) -> Option<Commit> {
         self.commits.lock().get(key)?.last().copied()
+    }
+
+    /// Everything up to now.
+    pub(super) fn place(&self) -> Place {
+        Place { timeline: 1, position: self.log.lock().len() as u64 }
+    }
+
+    /// The moment that a replica shows, if it may answer: every answer is judged.
+    fn replica(&self, as_of: AsOf) -> Option<Instant> {
+        let shown = self.clock.now() - Duration::from_millis((*self.replica.lock())?);
+        let replayed = self.log.lock().iter().filter(|(_, at)| *at <= shown).count() as u64;
+        match as_of {
+            AsOf::Now => None,
+            AsOf::Recently => Some(shown),
+            AsOf::Place(place) => (replayed >= place.position).then_some(shown),
+        }
     }
 
     /// The version of the last deletion.
@@ -168,11 +187,37 @@ impl Entities for FakeStore {
         unreachable!("tests write behind the port")
     }
 
-    async fn view(&self, _: &TenantId, key: &EntityKey, _: Deadline) -> Result<Option<EntityView>, StoreError> {
+    async fn view(&self, tenant: &TenantId, key: &EntityKey, deadline: Deadline) -> Result<Option<EntityView>, StoreError> {
+        self.view_as_of(tenant, key, AsOf::Now, deadline).await.map(|seen| seen.found)
+    }
+
+    async fn entity(&self, _: &TenantId, _: &EntityKey, _: Deadline) -> Result<Option<Entity>, StoreError> {
+        unreachable!("not read here")
+    }
+
+    async fn list(&self, _: &TenantId, _: &ListQuery, _: Deadline) -> Result<Vec<EntityView>, StoreError> {
+        unreachable!("not read here")
+    }
+}
+
+#[async_trait]
+impl Replicas for FakeStore {
+    fn has_replicas(&self) -> bool {
+        true
+    }
+
+    async fn view_as_of(
+        &self,
+        _: &TenantId,
+        key: &EntityKey,
+        as_of: AsOf,
+        _: Deadline,
+    ) -> Result<Seen<Option<EntityView>>, StoreError> {
         self.answers()?;
         self.loads.fetch_add(1, Ordering::Relaxed);
         let _loading = Loading::begin(self);
-        let seen = self.newest(key);
+        let replica = self.replica(as_of);
+        let seen = replica.map_or_else(|| self.newest(key), |at| self.as_of(key, at));
         let held = self.held.lock().as_mut().map(|held| {
             let (release, released) = oneshot::channel();
             held.push(release);
@@ -182,22 +227,15 @@ impl Entities for FakeStore {
             Some(held) => drop(held.await),
             None => tokio::task::yield_now().await,
         }
-        Ok(seen.filter(|commit| commit.lives).map(|commit| EntityView {
+        let found = seen.filter(|commit| commit.lives).map(|commit| EntityView {
             key: key.clone(),
             id: 1,
             version: commit.version,
             created_at: moment(),
             updated_at: moment(),
             properties: Properties::from_stored(format!(r#"{{"v":{}}}"#, commit.version.get())),
-        }))
-    }
-
-    async fn entity(&self, _: &TenantId, _: &EntityKey, _: Deadline) -> Result<Option<Entity>, StoreError> {
-        unreachable!("not read here")
-    }
-
-    async fn list(&self, _: &TenantId, _: &ListQuery, _: Deadline) -> Result<Vec<EntityView>, StoreError> {
-        unreachable!("not read here")
+        });
+        Ok(Seen { found, by: if replica.is_some() { By::Replica } else { By::Primary } })
     }
 }
 
