@@ -15,8 +15,14 @@ const ABSENCES: usize = 10_000;
 /// Versions that changes leave behind, for some seconds each.
 const FLOORS: usize = 100_000;
 
+/// Redis, if configuration names it.
+pub(crate) fn redis(config: &Config, registry: &Registry) -> anyhow::Result<Option<Arc<RedisCache>>> {
+    let redis = config.redis.as_ref().map(|redis| RedisCache::new(&redis_settings(redis), registry)).transpose()?;
+    Ok(redis.map(Arc::new))
+}
+
 /// The use cases, with the caches that configuration names.
-pub(crate) fn with_caches(app: App, config: &Config, registry: &Registry) -> anyhow::Result<App> {
+pub(crate) fn with_caches(app: App, config: &Config, redis: Option<Arc<RedisCache>>, registry: &Registry) -> anyhow::Result<App> {
     let mut caches = Vec::new();
     if config.cache.in_process {
         let settings = profile_memory::Settings {
@@ -31,8 +37,7 @@ pub(crate) fn with_caches(app: App, config: &Config, registry: &Registry) -> any
         let cache = Arc::new(MemoryCache::new(&settings, registry)?);
         caches.push(NamedCache { name: "memory", cache, in_process: true });
     }
-    if let (Some(redis), true) = (&config.redis, config.cache.shared) {
-        let cache = Arc::new(RedisCache::new(&redis_settings(redis), registry)?);
+    if let (Some(cache), true) = (redis, config.cache.shared) {
         caches.push(NamedCache { name: "redis", cache, in_process: false });
     }
     let settings = ReadSettings { ttl: config.cache.ttl, stale_if_error: config.cache.stale_if_error, ..ReadSettings::default() };

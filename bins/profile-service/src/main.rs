@@ -142,7 +142,8 @@ fn on_main_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::
 }
 
 async fn migrate(config: &Config) -> anyhow::Result<()> {
-    let opened = Opened::open(config, Purpose::Command, &Registry::new()).await?;
+    let registry = Registry::new();
+    let opened = Opened::open(config, Purpose::Command, caches::redis(config, &registry)?, &registry).await?;
     opened.migrate().await.context("the store can't be migrated")?;
     // The first one to ask for the secrets makes them.
     serve::app(&opened, config).check(Deadline::within(COMMAND_TIMEOUT)).await?;
@@ -158,7 +159,8 @@ async fn rotate_secret(config: &Config) -> anyhow::Result<()> {
         )
         .into());
     }
-    let opened = Opened::open(config, Purpose::Command, &Registry::new()).await?;
+    let registry = Registry::new();
+    let opened = Opened::open(config, Purpose::Command, caches::redis(config, &registry)?, &registry).await?;
     opened.store().rotate_secrets(environment::new_secret(), Deadline::within(COMMAND_TIMEOUT)).await?;
     opened.close().await;
     print("A new secret signs from now on; the one before stays valid until the next rotation.");

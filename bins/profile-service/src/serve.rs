@@ -15,7 +15,7 @@ use prometheus::Registry;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    caches::with_caches,
+    caches::{redis, with_caches},
     cli,
     config::{Config, ConfigError, Database},
     demo, environment, print,
@@ -43,9 +43,10 @@ pub(crate) enum Content {
 pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let registry = Registry::new();
-    let opened = Opened::open(&config, Purpose::Serving, &registry).await?;
+    let redis = redis(&config, &registry)?;
+    let opened = Opened::open(&config, Purpose::Serving, redis.clone(), &registry).await?;
     log_start(&config);
-    let app = with_caches(app(&opened, &config), &config, &registry)?;
+    let app = with_caches(app(&opened, &config), &config, redis, &registry)?;
 
     let operations = Arc::new(Operations::new());
     let service = Service::new(app.clone(), http_settings(&config, options), Arc::clone(&operations), registry)?;

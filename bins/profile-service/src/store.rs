@@ -3,8 +3,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use profile_ports::{Deadline, Store};
-use profile_postgres::PostgresStore;
+use profile_ports::{Deadline, Store, Timelines};
+use profile_postgres::{Address, PostgresStore};
+use profile_redis::RedisCache;
 use profile_sqlite::{ServingLock, SqliteStore};
 use prometheus::Registry;
 use tokio::runtime::Handle;
@@ -32,7 +33,12 @@ pub(crate) enum Purpose {
 
 impl Opened {
     /// Opens the embedded store, or prepares connections to a server that may be absent still.
-    pub(crate) async fn open(config: &Config, purpose: Purpose, registry: &Registry) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        config: &Config,
+        purpose: Purpose,
+        redis: Option<Arc<RedisCache>>,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
         let policy = config.policy.clone();
         match &config.database {
             Database::Sqlite(sqlite) => {
@@ -53,8 +59,12 @@ impl Opened {
                 .await?
             }
             Database::Postgres(postgres) => {
-                let settings =
-                    profile_postgres::Settings { further_migrations: config.further_migrations.clone(), ..settings(postgres) };
+                let settings = profile_postgres::Settings {
+                    further_migrations: config.further_migrations.clone(),
+                    // All instances remember there which server was replaced.
+                    timelines: redis.map(|redis| redis as Arc<dyn Timelines>),
+                    ..settings(postgres)
+                };
                 let store = PostgresStore::new(&settings, policy, Handle::current(), registry)
                     .context("PostgreSQL can't be used with these DB_ settings")?;
                 Ok(Self::Postgres(Arc::new(store)))
@@ -92,9 +102,18 @@ fn file(sqlite: &Sqlite) -> PathBuf {
 }
 
 fn settings(postgres: &Postgres) -> profile_postgres::Settings {
+    let address = |(host, port): &(String, u16)| Address { host: host.clone(), port: *port };
+    // There is always a first.
+    let (first, others) = postgres
+        .hosts
+        .split_first()
+        .map_or((None, Vec::new()), |(first, others)| (Some(address(first)), others.iter().map(address).collect()));
+    let Address { host, port } = first.unwrap_or(Address { host: "localhost".to_owned(), port: postgres.port });
     profile_postgres::Settings {
-        host: postgres.host.clone(),
-        port: postgres.port,
+        host,
+        port,
+        others,
+        replicas: postgres.replicas.iter().map(address).collect(),
         user: postgres.user.clone(),
         password: postgres.password.clone(),
         database: postgres.name.clone(),

@@ -15,6 +15,7 @@ use prometheus::Registry;
 use serde_json::{Value, json};
 
 use crate::{
+    caches,
     config::Config,
     serve,
     store::{Opened, Purpose},
@@ -33,7 +34,8 @@ async fn with_store(
     config: &Config,
     work: impl AsyncFnOnce(&Opened, &App) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
-    let opened = Opened::open(config, Purpose::Command, &Registry::new()).await?;
+    let registry = Registry::new();
+    let opened = Opened::open(config, Purpose::Command, caches::redis(config, &registry)?, &registry).await?;
     let result = work(&opened, &serve::app(&opened, config)).await;
     opened.close().await;
     result

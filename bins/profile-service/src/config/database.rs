@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::{ConfigError, Source, server::port, shown};
+use super::{ConfigError, Source, address, server::port, shown};
 
 /// PostgreSQL as soon as any `DB_…` is set, else SQLite.
 pub(crate) enum Database {
@@ -19,8 +19,11 @@ pub(crate) struct Sqlite {
 
 /// The store that scales.
 pub(crate) struct Postgres {
-    pub(crate) host: String,
+    /// Those that may take the writes, each with its port; never none.
+    pub(crate) hosts: Vec<(String, u16)>,
+    /// Of those that name none.
     pub(crate) port: u16,
+    pub(crate) replicas: Vec<(String, u16)>,
     pub(crate) user: String,
     pub(crate) password: Option<SecretString>,
     pub(crate) name: String,
@@ -38,8 +41,18 @@ pub(crate) enum Tls {
     Verify,
 }
 
-const VARIABLES: [&str; 9] =
-    ["DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_NAME", "DB_TLS", "DB_TLS_CA", "DB_POOL_SIZE", "DB_PREPARED_STATEMENTS"];
+const VARIABLES: [&str; 10] = [
+    "DB_HOST",
+    "DB_PORT",
+    "DB_REPLICA_HOSTS",
+    "DB_USER",
+    "DB_PASSWORD",
+    "DB_NAME",
+    "DB_TLS",
+    "DB_TLS_CA",
+    "DB_POOL_SIZE",
+    "DB_PREPARED_STATEMENTS",
+];
 
 impl Database {
     pub(crate) fn read(source: &Source) -> Result<Self, ConfigError> {
@@ -66,9 +79,15 @@ impl Postgres {
         let text = |variable: &str, default: &str| {
             source.parse(variable, default.to_owned(), "any text without spaces at its ends", |text| Some(text.to_owned()))
         };
+        let port = port(source, "DB_PORT", 5432, 1)?;
+        let hosts = |variable, default| {
+            let allowed = "host, host:port, or a list of them separated by commas; [::1]:5432 for IPv6";
+            source.parse(variable, default, allowed, |text| address::list(text, port))
+        };
         let postgres = Self {
-            host: text("DB_HOST", "localhost")?,
-            port: port(source, "DB_PORT", 5432, 1)?,
+            hosts: hosts("DB_HOST", vec![("localhost".to_owned(), port)])?,
+            port,
+            replicas: hosts("DB_REPLICA_HOSTS", Vec::new())?,
             user: text("DB_USER", "postgres")?,
             password: source.get("DB_PASSWORD").map(|found| SecretString::from(found.text.as_str())),
             name: text("DB_NAME", "profiles")?,
@@ -100,9 +119,20 @@ impl Postgres {
         Ok(())
     }
 
+    fn listed(&self, hosts: &[(String, u16)]) -> String {
+        let one = |(host, port): &(String, u16)| match host.contains(':') {
+            _ if *port == self.port => host.clone(),
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        hosts.iter().map(one).collect::<Vec<_>>().join(",")
+    }
+
     fn shown(&self, variable: &str) -> Option<String> {
         Some(match variable {
-            "DB_HOST" => self.host.clone(),
+            "DB_HOST" => self.listed(&self.hosts),
+            "DB_REPLICA_HOSTS" if self.replicas.is_empty() => return None,
+            "DB_REPLICA_HOSTS" => self.listed(&self.replicas),
             "DB_PORT" => self.port.to_string(),
             "DB_USER" => self.user.clone(),
             "DB_PASSWORD" => self.password.as_ref().map(|_| "(hidden)".to_owned())?,

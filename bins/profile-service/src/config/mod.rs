@@ -3,6 +3,7 @@
 //! One section per file, each with one struct and one `read` that validates. [`table`] lists every setting once; from it come
 //! the names that a file may use, `profile-service config`, README's table and `.env.example`.
 
+mod address;
 mod auth;
 mod cache;
 mod database;

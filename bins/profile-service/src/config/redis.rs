@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use profile_redis::{Address, Mode, Tls};
 use secrecy::SecretString;
 
-use super::{ConfigError, Source, shown};
+use super::{ConfigError, Source, address, shown};
 
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
@@ -55,9 +55,10 @@ impl Redis {
             return Err(found.wrong("nothing, unless REDIS_MODE is sentinel"));
         }
         let port = if matches!(mode, Mode::Sentinel { .. }) { SENTINEL_PORT } else { PORT };
-        let listed = addresses.text.split(',').map(|text| address(text.trim(), port)).collect::<Option<Vec<_>>>();
+        let listed = address::list(&addresses.text, port);
         let listed =
             listed.ok_or_else(|| addresses.wrong("host:port, or a list of them separated by commas; [::1]:6379 for IPv6"))?;
+        let listed = listed.into_iter().map(|(host, port)| Address { host, port }).collect();
         let database = source.parse("REDIS_DB", 0, "a number from 0 to 255; 0 in a cluster", |text| {
             text.parse().ok().filter(|number| *number == 0 || mode != Mode::Cluster)
         })?;
@@ -115,15 +116,4 @@ impl Redis {
             _ => None,
         }
     }
-}
-
-/// `host`, `host:port` or `[v6]:port`.
-fn address(text: &str, port: u16) -> Option<Address> {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, _)) if host.contains(':') && !host.starts_with('[') => (text, port),
-        Some((host, digits)) if !digits.ends_with(']') => (host, digits.parse().ok().filter(|port| *port > 0)?),
-        _ => (text, port),
-    };
-    let host = host.strip_prefix('[').map_or(Some(host), |rest| rest.strip_suffix(']'))?;
-    (!host.is_empty() && !host.contains([' ', '/', '@'])).then(|| Address { host: host.to_owned(), port })
 }

@@ -49,8 +49,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Where operators are served: `DELETE /cache`, `DELETE /cache/{id}`, `PUT /log-level`. Whoever can connect there may; port `0` takes a free one",
     ),
     setting("DATA_DIR", "./data", "Folder of the embedded SQLite store; made if it is missing"),
-    setting("DB_HOST", "localhost", "PostgreSQL server. Any `DB_…` that is set selects PostgreSQL instead of SQLite"),
-    setting("DB_PORT", "5432", "Its port"),
+    setting(
+        "DB_HOST",
+        "localhost",
+        "PostgreSQL server, or a list (`host` or `host:port`, separated by commas) of those that may take the writes: the one not in recovery, on the newest timeline, does. Any `DB_…` that is set selects PostgreSQL instead of SQLite",
+    ),
+    setting("DB_PORT", "5432", "Port of those that name none"),
+    setting("DB_REPLICA_HOSTS", "none", "Replicas, in the same form: reads that may be 2 seconds old go there"),
     setting("DB_USER", "postgres", "User"),
     secret("DB_PASSWORD", "none", "Password"),
     setting("DB_NAME", "profiles", "Database"),
@@ -63,7 +68,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "DB_POOL_SIZE",
         "16",
-        "Connections of this instance, 1–500; up to half of them, one per processor, are shared by reads of one profile, and one follows the feed",
+        "Connections of this instance, 1–500, and as many to each replica; up to half of them, one per processor, are shared by reads of one profile, and one follows the feed",
     ),
     setting("DB_PREPARED_STATEMENTS", "true", "`false` behind a pooler in transaction mode that can't keep prepared statements"),
     setting(

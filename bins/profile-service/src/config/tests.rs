@@ -51,6 +51,17 @@ fn wrong_variables_are_named_with_what_is_allowed() {
             "REQUEST_TIMEOUT is \"61s\"; allowed is a duration from 100ms to 60s, such as 1500ms or 2s".into(),
         ),
         ("SHUTDOWN_GRACE", "1m", "SHUTDOWN_GRACE is \"1m\"; allowed is a duration from 0s to 10s, such as 3s".into()),
+        (
+            "DB_HOST",
+            "a,,b",
+            "DB_HOST is \"a,,b\"; allowed is host, host:port, or a list of them separated by commas; [::1]:5432 for IPv6".into(),
+        ),
+        (
+            "DB_REPLICA_HOSTS",
+            "a:0",
+            "DB_REPLICA_HOSTS is \"a:0\"; allowed is host, host:port, or a list of them separated by commas; [::1]:5432 for IPv6"
+                .into(),
+        ),
         ("DB_TLS", "require", "DB_TLS is \"require\"; allowed is off, prefer or verify".into()),
         (
             "DB_TLS_CA",
@@ -165,6 +176,20 @@ fn the_environment_comes_before_the_file() {
         config.rules_in_force(),
         ["survivorship.revision=7", "survivorship.default=newest", "survivorship.fields.email=priority(crm, api)"]
     );
+}
+
+#[test]
+fn hosts_may_be_several_with_ports_of_their_own() {
+    let lists = [("DB_HOST", "a, b:6000,[::1]:6001,::1"), ("DB_REPLICA_HOSTS", "c"), ("DB_PORT", "7000")];
+    let config = load(&lists, None).expect("all are allowed");
+    let in_force: BTreeMap<_, _> = config.in_force().into_iter().collect();
+    assert_eq!(in_force["DB_HOST"], "a,b:6000,[::1]:6001,::1");
+    let super::Database::Postgres(postgres) = &config.database else { panic!("PostgreSQL is named") };
+    let hosts: Vec<_> = postgres.hosts.iter().map(|(host, port)| (host.as_str(), *port)).collect();
+    assert_eq!(hosts, [("a", 7000), ("b", 6000), ("::1", 6001), ("::1", 7000)]);
+    assert_eq!(postgres.replicas, [("c".to_owned(), 7000)]);
+    let socket = load(&[("DB_HOST", "/run/postgresql")], None).expect("it is allowed");
+    assert_eq!(socket.in_force().into_iter().find(|(variable, _)| *variable == "DB_HOST").expect("shown").1, "/run/postgresql");
 }
 
 #[test]
