@@ -20,15 +20,14 @@ use tokio_postgres::NoTls;
 
 use super::{CEILING, POLL, stores::ask};
 
-/// Started by `scripts/with-postgres`, which ends it and removes its data once this is dropped.
+/// Started by `scripts/with-postgres`, which ends it and removes its data once this is dropped; a replica is ended by this itself.
 pub(crate) struct PrivatePostgres {
     pub(crate) url: String,
     data: PathBuf,
     /// The folder of `pg_ctl`.
     binaries: PathBuf,
-    /// Closed on drop, which ends the server.
-    stdin: Option<ChildStdin>,
-    child: Child,
+    /// The script, and its input: closed on drop, which ends the server. A replica has none.
+    script: Option<(Child, Option<ChildStdin>)>,
 }
 
 impl PrivatePostgres {
@@ -47,7 +46,53 @@ impl PrivatePostgres {
         let postmaster = postmaster(&data).expect("the server's pid file");
         let program = fs::read_link(format!("/proc/{postmaster}/exe")).expect("the server's program");
         let binaries = program.parent().expect("a folder").to_owned();
-        Self { url, data, binaries, stdin: child.stdin.take(), child }
+        let stdin = child.stdin.take();
+        Self { url, data, binaries, script: Some((child, stdin)) }
+    }
+
+    /// A copy that follows this one, with settings of its own; it takes connections. This server must outlive it.
+    pub(crate) async fn replica(&self, settings: &[(&str, &str)]) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let data = self.data.with_file_name(format!("replica-{port}"));
+        let mut backup = self.as_owner("pg_basebackup");
+        backup.args(["--host=127.0.0.1", "--username=postgres", "--checkpoint=fast", "--no-sync", "--write-recovery-conf"]);
+        backup.arg(format!("--port={}", self.port())).arg("--pgdata").arg(&data);
+        let copied = Command::from(backup).status().await.expect("pg_basebackup runs");
+        assert!(copied.success(), "no copy of the primary");
+        let mut config = fs::File::options().append(true).open(data.join("postgresql.auto.conf")).expect("its settings");
+        for (name, value) in settings {
+            writeln!(config, "{name} = '{value}'").expect("a setting");
+        }
+        let replica = Self {
+            url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            data,
+            binaries: self.binaries.clone(),
+            script: None,
+        };
+        replica.start_again().await;
+        replica
+    }
+
+    /// Makes a replica take writes, and waits until it does.
+    pub(crate) async fn promote(&self) {
+        assert!(self.pg_ctl(&["promote", "--wait"]).await, "pg_ctl promote fails");
+    }
+
+    /// Waits until it has replayed what another server has flushed by now.
+    pub(crate) async fn has_all_of(&self, primary: &Self) {
+        let flushed = ask(&primary.url, "SELECT pg_current_wal_flush_lsn()").await;
+        let began = Instant::now();
+        while ask(&self.url, &format!("SELECT pg_last_wal_replay_lsn() >= '{flushed}'")).await != "t" {
+            assert!(began.elapsed() < CEILING, "the replica doesn't follow");
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// As `DB_HOST` lists it.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
     }
 
     /// `DB_…` for the service.
@@ -113,7 +158,7 @@ impl PrivatePostgres {
 
     /// Starts it on the data it left and on the same port, and waits until it takes connections.
     pub(crate) async fn start_again(&self) {
-        let log = format!("--log={}", self.data.with_file_name("server.log").display());
+        let log = format!("--log={}", self.data.with_extension("log").display());
         let options = format!("--options=-c port={}", self.port());
         let began = Instant::now();
         // Until the system has freed all of what was killed, another start is refused.
@@ -135,29 +180,38 @@ impl PrivatePostgres {
     }
 
     async fn pg_ctl(&self, arguments: &[&str]) -> bool {
-        let mut command = std::process::Command::new(self.binaries.join("pg_ctl"));
-        command.args(arguments).arg("--silent").arg("--pgdata").arg(&self.data).current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // PostgreSQL refuses to run as root; the script gave its data to somebody else then.
-        let owner = fs::metadata(&self.data).expect("the data folder");
-        if owner.uid() != fs::metadata("/proc/self").expect("this process").uid() {
-            command.uid(owner.uid()).gid(owner.gid());
-        }
+        let mut command = self.as_owner("pg_ctl");
+        command.args(arguments).arg("--silent").arg("--pgdata").arg(&self.data);
         let status = Command::from(command).status().await.expect("pg_ctl runs");
         assert_eq!(status.signal(), None, "pg_ctl was killed");
         status.success()
+    }
+
+    fn as_owner(&self, program: &str) -> std::process::Command {
+        let mut command = std::process::Command::new(self.binaries.join(program));
+        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // PostgreSQL refuses to run as root; the script gave its data to somebody else then.
+        let owner = fs::metadata(self.data.parent().expect("a folder of its own")).expect("the folder");
+        if owner.uid() != fs::metadata("/proc/self").expect("this process").uid() {
+            command.uid(owner.uid()).gid(owner.gid());
+        }
+        command
     }
 }
 
 impl Drop for PrivatePostgres {
     fn drop(&mut self) {
         self.signal("CONT");
-        if let Some(stdin) = self.stdin.take() {
-            drop(stdin);
-        }
+        let Some((script, stdin)) = &mut self.script else {
+            let mut stop = self.as_owner("pg_ctl");
+            let _ = stop.args(["stop", "--mode=immediate", "--silent", "--pgdata"]).arg(&self.data).status();
+            let _ = fs::remove_dir_all(&self.data);
+            return;
+        };
+        drop(stdin.take());
         // The script stops the server when its command has ended; whoever waits for it need not be this test.
         let _ = std::io::stderr().flush();
-        let _ = self.child.try_wait();
+        let _ = script.try_wait();
     }
 }
 
