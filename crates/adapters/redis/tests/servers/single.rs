@@ -182,3 +182,10 @@ async fn what_another_begins_is_begun_for_all() {
     assert_ne!(begun, before);
     assert_eq!((got.hit, got.mark.map(|mark| mark.namespace)), (None, Some(begun)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timelines_only_rise() {
+    let server = RedisServer::start().await;
+    let open = || RedisCache::new(&patient(Mode::Single, &[server.port]), &Registry::new()).expect("settings that work");
+    profile_port_contracts::timelines::timelines_only_rise(&open(), &open()).await;
+}
