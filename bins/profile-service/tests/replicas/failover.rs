@@ -74,13 +74,13 @@ async fn a_promoted_replica_is_found_and_the_old_primary_is_left_alone() {
     }
     // Nor by one that has seen nothing, but for what all others remember in Redis.
     let fresh = pair.listening(&[("DB_HOST", &pair.primary.address()), ("REDIS_ADDRESS", &redis)]).await;
-    until_logged(&fresh, "was replaced by a server on timeline 2").await;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(3) {
         assert_ne!(status_of_a_write(&fresh, &path, "lost").await, StatusCode::OK);
         assert_ne!(fresh.status("/readyz").await, Some(StatusCode::OK));
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    until_logged(&fresh, "was replaced by a server on timeline 2").await;
     assert_eq!(written(&pair.primary).await, before, "nobody has written to the old primary");
 
     pair.replica.start_again().await;
@@ -102,13 +102,13 @@ async fn a_replica_that_kept_what_was_lost_is_not_read_from() {
     until_replicas_used(&server, 1).await;
     let history = create(&server, "ada").await;
     heir.has_all_of(&pair.primary).await;
-    heir.signal("STOP");
+    heir.stop("fast").await;
     for round in 0..20 {
         rename(&server, &history, &format!("lost-{round}")).await;
     }
     pair.replica.has_all_of(&pair.primary).await;
     pair.primary.kill().await;
-    heir.signal("CONT");
+    heir.start_again().await;
     heir.promote().await;
     let path = history.path();
     let died = Instant::now();
