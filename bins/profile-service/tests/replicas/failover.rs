@@ -125,3 +125,30 @@ async fn a_replica_that_kept_what_was_lost_is_not_read_from() {
     assert_eq!(ask(&pair.replica.url, "SELECT version > 2 FROM entities").await, "t", "the replica has what was lost");
     drop(heir);
 }
+
+/// The replica is promoted although the primary lives: who was connected to it goes to the new one by the next look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_lives_on_is_left() {
+    let pair = Pair::with_delay("0").await;
+    let both = format!("{},{}", pair.primary.address(), pair.replica.address());
+    let server = pair.instance(&[("DB_HOST", &both)]).await;
+    let history = create(&server, "ada").await;
+    // Several connections at once, of the kinds that there are.
+    let path = history.path();
+    futures_util::future::join_all(
+        (0..8).map(|number| status_of_a_write(&server, &path, if number % 2 == 0 { "a" } else { "b" })),
+    )
+    .await;
+    pair.replica.has_all_of(&pair.primary).await;
+    pair.replica.promote().await;
+    until_logged(&server, r#""timeline":2"#).await;
+    let before = written(&pair.primary).await;
+    let taken = written(&pair.replica).await;
+    for round in 0..30 {
+        assert_eq!(status_of_a_write(&server, &path, &format!("after-{round}")).await, StatusCode::OK, "{}", server.log());
+    }
+    assert_eq!(written(&pair.primary).await, before, "nobody has written to the old primary");
+    assert_ne!(written(&pair.replica).await, taken);
+    let (_, seen) = read(&server, &history, None).await;
+    assert_eq!(seen.map(|(_, name)| name), Some("after-29".to_owned()));
+}
