@@ -132,7 +132,7 @@ impl FakeStore {
 
     /// The moment that a replica shows, if it may answer: every answer is judged.
     fn replica(&self, as_of: AsOf) -> Option<Instant> {
-        let shown = self.clock.now() - Duration::from_millis((*self.replica.lock())?);
+        let shown = self.clock.now().checked_sub(Duration::from_millis((*self.replica.lock())?))?;
         let replayed = self.log.lock().iter().filter(|(_, at)| *at <= shown).count() as u64;
         match as_of {
             AsOf::Now => None,
