@@ -126,6 +126,16 @@ async fn a_token_that_was_not_made_here_is_refused() {
         let problem: Value = answer.json().await.expect("JSON");
         assert_eq!(problem["error"]["code"], "INVALID_TOKEN", "{wrong}");
     }
+    for path in ["/api/v1/profiles".to_owned(), format!("{path}?explain=true")] {
+        for wrong in &wrong[..6] {
+            let answer = send(&server, Method::GET, &path, Some(wrong), None).await;
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path} {wrong}");
+            let problem: Value = answer.json().await.expect("JSON");
+            assert_eq!(problem["error"]["code"], "INVALID_TOKEN", "{path} {wrong}");
+        }
+        let answer = send(&server, Method::GET, &path, Some(&token), None).await;
+        assert_eq!(answer.status(), StatusCode::OK, "the one store satisfies every token: {path}");
+    }
     let twice = server.client.get(server.url(&path)).header("X-Consistency-Token", &token).header("X-Consistency-Token", &token);
     assert_eq!(twice.send().await.expect("an answer").status(), StatusCode::BAD_REQUEST);
     server.restart_after("TERM").await;

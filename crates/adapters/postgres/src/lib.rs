@@ -39,7 +39,7 @@ mod tls;
 mod write;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -72,8 +72,8 @@ static PING: Statement = Statement::new("ping", include_str!("sql/ping.sql"), &[
 pub struct PostgresStore {
     pool: Pool,
     replicas: Arc<Replicas>,
-    /// Those who look at servers, until the store is dropped.
-    _scouts: JoinSet<()>,
+    /// Those who look at servers, until the store is closed.
+    scouts: Mutex<JoinSet<()>>,
     policy: Arc<Policy>,
     /// Commits that run, for [`Self::close`].
     commits: TaskTracker,
@@ -106,7 +106,7 @@ impl PostgresStore {
         Ok(Self {
             pool,
             replicas,
-            _scouts: scouts(&camp, settings),
+            scouts: Mutex::new(scouts(&camp, settings)),
             policy: Arc::new(policy),
             commits: TaskTracker::new(),
             exports: Exports::new(settings.pool_size),
@@ -129,6 +129,7 @@ impl PostgresStore {
         self.exports.close();
         self.commits.close();
         self.commits.wait().await;
+        self.scouts.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
         self.pool.close();
         self.replicas.close();
     }
