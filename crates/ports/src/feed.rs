@@ -18,6 +18,9 @@ pub struct FeedState {
     /// Of which feed the positions are. Another one means that changes may be missing from what was read before, or stand at
     /// other places: whatever was made from it begins anew.
     pub incarnation: Incarnation,
+    /// Another one whenever the store began to run: its server, or this process where it is embedded. Its files may have been put
+    /// back meanwhile, and more been written since than was lost.
+    pub run: u64,
     /// Changes up to here are not kept any more.
     pub trimmed: FeedPosition,
     /// The last change that has a place; [`Self::trimmed`] at least.
@@ -25,6 +28,12 @@ pub struct FeedState {
 }
 
 impl FeedState {
+    /// What caches go by: incarnation and run in one. Readers who keep what they made of the feed go by the incarnation alone.
+    #[must_use]
+    pub fn life(&self) -> Incarnation {
+        Incarnation(self.incarnation.0 ^ u128::from(self.run))
+    }
+
     /// Whether everything after a position is there. If not, it is too old, or was ahead of this feed: of one that was taken
     /// back since.
     #[must_use]

@@ -183,6 +183,7 @@ fn state(row: &Row) -> Result<FeedState, StoreError> {
     let incarnation: &[u8] = get(row, "incarnation")?;
     Ok(FeedState {
         incarnation: Incarnation(u128::from_be_bytes(incarnation.try_into().map_err(corrupt)?)),
+        run: get::<i64>(row, "run")?.cast_unsigned(),
         trimmed: FeedPosition(get(row, "trimmed")?),
         head: FeedPosition(get(row, "head")?),
     })

@@ -388,6 +388,17 @@ async fn begin(client: &Client, reference: &str) {
     append(client, reference).await;
 }
 
+/// A server that was stopped may have had its files put back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_named_by_the_start_of_the_server() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    let sql = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
+    let started: i64 = database.look().await.query_one(sql, &[]).await.unwrap().get(0);
+    let page = store.feed_after(FeedPosition(0), 1, deadline()).await.unwrap();
+    assert_eq!([number(&store).await.run, page.state.run], [started.cast_unsigned(); 2]);
+}
+
 /// Rows of the feed as one commit writes them.
 async fn append_many(client: &Client, count: i64) {
     let sql = "INSERT INTO feed (tenant, type, reference, entity, version, kind, at)

@@ -33,16 +33,18 @@ const RENEW: &str = "UPDATE feed_lives SET life = randomblob(16)";
 #[async_trait]
 impl Feed for SqliteStore {
     async fn number_feed(&self, deadline: Deadline) -> Result<Numbered, StoreError> {
-        let state = self.readers.take(deadline).await?.read("feed_state", state)?;
+        let run = self.run;
+        let state = self.readers.take(deadline).await?.read("feed_state", |connection| state(connection, run))?;
         Ok(Numbered { state, complete: true })
     }
 
     async fn feed_after(&self, position: FeedPosition, limit: usize, deadline: Deadline) -> Result<FeedPage, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let run = self.run;
         self.read_apart("feed_after", deadline, move |connection| {
             // One snapshot for both statements.
             let snapshot = connection.unchecked_transaction()?;
-            let state = state(&snapshot)?;
+            let state = state(&snapshot, run)?;
             let mut changes = Vec::new();
             if state.covers(position) {
                 let mut statement = snapshot.prepare_cached(AFTER)?;
@@ -61,9 +63,10 @@ impl Feed for SqliteStore {
     }
 
     async fn trim_feed(&self, before: Moment, deadline: Deadline) -> Result<FeedState, StoreError> {
+        let run = self.run;
         let trim = move |connection: &Connection| {
             connection.prepare_cached(TRIM)?.execute([before.as_micros()])?;
-            state(connection)
+            state(connection, run)
         };
         self.writer.submit(1, deadline, move |connection| Ok::<_, StoreError>(trim(connection)?)).await
     }
@@ -74,13 +77,14 @@ impl Feed for SqliteStore {
     }
 }
 
-fn state(connection: &Connection) -> Result<FeedState, Failure> {
+fn state(connection: &Connection, run: u64) -> Result<FeedState, Failure> {
     let mut statement = connection.prepare_cached(STATE)?;
     Ok(statement.query_row([], |row| {
         let head: i64 = row.get(1)?;
         let trimmed: Option<i64> = row.get(2)?;
         Ok(FeedState {
             incarnation: Incarnation(u128::from_be_bytes(row.get(0)?)),
+            run,
             trimmed: FeedPosition(trimmed.unwrap_or(head)),
             head: FeedPosition(head),
         })

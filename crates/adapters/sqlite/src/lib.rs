@@ -70,6 +70,8 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Arc<Readers>,
     exports: Exports,
+    /// Of this opening: [`profile_ports::FeedState::run`].
+    run: u64,
 }
 
 impl SqliteStore {
@@ -81,11 +83,12 @@ impl SqliteStore {
         migrate(settings)?;
         let metrics = Metrics::new().map_err(OpenError::Metrics)?;
         let mut connection = migrate::connect(settings, migrate::Access::Write)?;
+        let run: i64 = connection.query_row("SELECT random()", [], |row| row.get(0)).map_err(migrate::database(settings))?;
         let log = Log::of(&mut connection).map_err(migrate::database(settings))?;
         let writer = Writer::start(connection, log, metrics.clone())?;
         let readers = Readers::open(settings, metrics.clone())?;
         metrics.register(registry).map_err(OpenError::Metrics)?;
-        Ok(Self { policy: Arc::new(policy), writer, readers, exports: Exports::new(settings) })
+        Ok(Self { policy: Arc::new(policy), writer, readers, exports: Exports::new(settings), run: run.cast_unsigned() })
     }
 
     /// Takes no more commits, finishes those queued, and closes every connection once its user is done.

@@ -4,13 +4,29 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use profile_domain::{EntityKey, EntityType, Policy, Reference, TenantId, Version, plan::ChangeKind, search::ListQuery};
+use profile_domain::{EntityKey, EntityType, FeedPosition, Policy, Reference, TenantId, Version, plan::ChangeKind, search::ListQuery};
 use profile_port_contracts::{FeedRow, Fixture, Index};
-use profile_ports::{Deadline, Store};
+use profile_ports::{Deadline, Feed as _, Store};
 use profile_sqlite::{Settings, SqliteStore};
 use rusqlite::{Connection, types::ValueRef};
 
 profile_port_contracts::store_contract!(SqliteFixture);
+
+/// A file that was closed may have been put back.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_opening_is_a_run() {
+    let mut fixture = SqliteFixture::fresh(Policy::default()).await;
+    let deadline = || Deadline::within(Duration::from_secs(10));
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let numbered = fixture.store.number_feed(deadline()).await.unwrap();
+        let page = fixture.store.feed_after(FeedPosition(0), 1, deadline()).await.unwrap();
+        assert_eq!(numbered.state, page.state);
+        runs.push(numbered.state.run);
+        fixture.reopen(Policy::default()).await;
+    }
+    assert_ne!(runs[0], runs[1]);
+}
 
 struct SqliteFixture {
     folder: tempfile::TempDir,

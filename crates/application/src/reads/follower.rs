@@ -8,7 +8,7 @@
 //!
 //! **A part in doubt** is looked at before it is believed: from its own mark the feed is read, at least to where the look
 //! began. It begins
-//! anew where there is no mark, the mark is of another incarnation, is older than what the feed keeps, or is ahead of the feed: then the
+//! anew where there is no mark, the mark is of another life of the store, is older than what the feed keeps, or is ahead of the feed: then the
 //! store was taken back, and what is cached comes from a future that is lost.
 
 use std::{
@@ -102,7 +102,7 @@ impl Reads {
         // While there is something new at every look, places are given before the feed is read, and not after.
         let mut numbered = follower.at.is_none() || follower.moved;
         let state = if numbered { Some(self.store.number_feed(patience()).await?.state) } else { None };
-        let begin = state.map(|state| (state.incarnation, state.head));
+        let begin = state.map(|state| (state.life(), state.head));
         let Some((incarnation, mut position)) = follower.at.or(begin) else { return Ok(false) };
         if self.incarnation() != Some(incarnation) {
             *self.incarnation.write() = Some(incarnation);
@@ -111,11 +111,11 @@ impl Reads {
         for _ in 0..PAGES {
             let asked = self.now();
             let page = self.store.feed_after(position, PAGE, patience()).await?;
-            if page.state.incarnation != incarnation || !page.state.covers(position) {
+            if page.state.life() != incarnation || !page.state.covers(position) {
                 tracing::warn!("the feed began anew, or went on without this instance: caches are looked at anew");
-                follower.at = Some((page.state.incarnation, page.state.head));
+                follower.at = Some((page.state.life(), page.state.head));
                 *self.incarnation.write() = None;
-                let lost = page.state.incarnation == incarnation && page.state.head < position;
+                let lost = page.state.life() == incarnation && page.state.head < position;
                 for part in self.tiers.iter().flat_map(|tier| &tier.parts) {
                     if lost {
                         part.taint(true);
@@ -217,7 +217,7 @@ impl Reads {
             for (position, parts) in places {
                 let asked = self.now();
                 let page = match self.store.feed_after(position, PAGE, patience()).await {
-                    Ok(page) if page.state.incarnation == incarnation => page,
+                    Ok(page) if page.state.life() == incarnation => page,
                     Ok(_) => {
                         settled.extend(parts.into_iter().map(|(number, _)| (number, Err(Trouble::Again("the feed began anew")))));
                         continue;

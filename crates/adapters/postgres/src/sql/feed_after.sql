@@ -49,7 +49,8 @@ WITH identity AS MATERIALIZED (
     ) AS since
     FROM state, next
 )
-SELECT state.incarnation, state.is_ours, state.trimmed, state.head,
+SELECT state.incarnation, state.is_ours, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS run, state.trimmed,
+    state.head,
     (extract(epoch FROM clock_timestamp() - unread.since) * 1000000)::bigint AS unread,
     page.position, page.tenant, page.type, page.reference, page.version, page.kind, page.changes, page.at
 FROM state CROSS JOIN unread LEFT JOIN page ON true

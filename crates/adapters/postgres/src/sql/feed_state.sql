@@ -7,7 +7,7 @@ WITH identity AS MATERIALIZED (
 ), span AS MATERIALIZED (
     SELECT coalesce((SELECT seen FROM last), '1:1:') AS before
 )
-SELECT incarnation, is_ours,
+SELECT incarnation, is_ours, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS run,
     coalesce((SELECT min(first) - 1 FROM feed_rounds WHERE is_ours), 0) AS trimmed,
     coalesce((SELECT head FROM last), 0) AS head,
     NOT is_ours

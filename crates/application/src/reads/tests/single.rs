@@ -132,6 +132,32 @@ async fn nothing_is_shown_from_a_future_that_was_lost() {
     assert!(matches!(origin(&world, 0, 1).await, Origin::Cache { tier: "first", .. }));
 }
 
+/// Taken back while it didn't run, and ahead again of where it had been before anybody looked: positions tell nothing then.
+#[tokio::test]
+async fn what_is_written_after_a_loss_does_not_hide_it() {
+    let mut world = world().await;
+    for _ in 0..2 {
+        world.write(0, &key(1), true).await;
+        settle().await;
+    }
+    world.follow(0).await;
+    world.follow(1).await;
+    assert_eq!(world.read(1, &key(1), Freshness::Recent).await.unwrap(), 3);
+    world.store.take_back(1);
+    world.store.run.fetch_add(1, Ordering::Relaxed);
+    for number in 2..9 {
+        world.store.write(&key(number), true);
+    }
+    world.clock.pass(Duration::from_secs(2));
+    for _ in 0..3 {
+        world.follow(1).await;
+        world.follow(0).await;
+        for instance in 0..2 {
+            assert_eq!(world.read(instance, &key(1), Freshness::Recent).await.unwrap(), 1);
+        }
+    }
+}
+
 #[tokio::test]
 async fn loads_are_bounded() {
     let world = World::new(1, 1_000);

@@ -64,6 +64,7 @@ pub(super) struct FakeStore {
     log: Mutex<Vec<(FeedChange, Instant)>>,
     head: AtomicUsize,
     pub(super) incarnation: Mutex<Incarnation>,
+    pub(super) run: AtomicU64,
     /// Loads wait here, once somebody wants to hold them.
     pub(super) held: Mutex<Option<Vec<oneshot::Sender<()>>>>,
     pub(super) away: AtomicBool,
@@ -86,6 +87,7 @@ impl FakeStore {
             log: Mutex::default(),
             head: AtomicUsize::new(0),
             incarnation: Mutex::new(Incarnation(1)),
+            run: AtomicU64::new(2),
             held: Mutex::new(None),
             away: AtomicBool::new(false),
             restless: AtomicBool::new(false),
@@ -161,7 +163,8 @@ impl FakeStore {
 
     fn state(&self) -> FeedState {
         let head = FeedPosition(i64::try_from(self.head.load(Ordering::Relaxed)).unwrap());
-        FeedState { incarnation: *self.incarnation.lock(), trimmed: FeedPosition(0), head }
+        let run = self.run.load(Ordering::Relaxed);
+        FeedState { incarnation: *self.incarnation.lock(), run, trimmed: FeedPosition(0), head }
     }
 
     fn answers(&self) -> Result<(), StoreError> {

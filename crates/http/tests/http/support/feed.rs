@@ -6,7 +6,7 @@ use profile_ports::{Deadline, Feed, FeedPage, FeedState, Numbered, StoreError};
 
 use super::FakeStore;
 
-const NOTHING: FeedState = FeedState { incarnation: Incarnation(0), trimmed: FeedPosition(0), head: FeedPosition(0) };
+const NOTHING: FeedState = FeedState { incarnation: Incarnation(0), run: 0, trimmed: FeedPosition(0), head: FeedPosition(0) };
 
 #[async_trait]
 impl Feed for FakeStore {
