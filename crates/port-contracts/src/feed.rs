@@ -10,7 +10,7 @@ use std::{
 };
 
 use profile_domain::{EntityKey, FeedChange, FeedPosition, ItemOutcome, Moment, TenantId, plan::ChangeKind};
-use profile_ports::{FeedPage, FeedState};
+use profile_ports::{Detail, FeedPage, FeedState};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -33,7 +33,7 @@ impl Client {
     }
 
     async fn page(&self, after: FeedPosition, limit: usize) -> FeedPage {
-        let page = self.store.feed_after(after, limit, deadline()).await.expect("the feed can be read");
+        let page = self.store.feed_after(after, limit, Detail::Values, deadline()).await.expect("the feed can be read");
         assert!(page.changes.len() <= limit, "{} changes where {limit} were asked for", page.changes.len());
         assert!(page.state.trimmed <= page.state.head, "{:?}", page.state);
         for (change, place) in page.changes.iter().zip((after.0..).skip(1)) {
@@ -158,6 +158,10 @@ pub async fn places_are_for_good<F: Fixture>() {
     assert_eq!(before[0].changes.as_ref().expect("what changed")["name"], json!({"new": "Ada"}));
     assert_eq!(before[0].tenant, client.tenant);
 
+    let which = client.store.feed_after(FeedPosition(0), 10, Detail::Which, deadline()).await.expect("the feed can be read");
+    let without = |change: &FeedChange| FeedChange { changes: None, ..change.clone() };
+    assert!(!which.changes.is_empty(), "the first, at least");
+    assert_eq!(which.changes, before[..which.changes.len()].iter().map(without).collect::<Vec<_>>());
     // One that sorts before.
     client.as_tenant("0").commit(2, [create(&key, json!({"name": "Bob", "email": "bob@example.com"}))]).await;
     client.commit(2, [delete(&key)]).await;

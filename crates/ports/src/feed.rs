@@ -52,6 +52,15 @@ pub struct Numbered {
     pub complete: bool,
 }
 
+/// How much is read of each change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// What changed, to which version, and how: for whoever only drops what is old.
+    Which,
+    /// The served values that differ, too.
+    Values,
+}
+
 /// A part of the feed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedPage {
@@ -80,12 +89,19 @@ pub trait Feed: Send + Sync {
 
     /// Changes after a position, at most `limit`, without gaps: no change ever comes to stand before one that was read
     /// [`readers_miss_nothing`]. Fewer than `limit` may be there although more follow; none are only where none follow, or the
-    /// position can't be read from [`trimming_leaves_the_rest`]. Says for how long the next has waited
+    /// position can't be read from [`trimming_leaves_the_rest`]. Without detail they have no values, and are the same else
+    /// [`places_are_for_good`]. Says for how long the next has waited
     /// [`unread_changes_tell_their_age`].
     ///
     /// # Errors
     /// As [`crate::Entities::view`].
-    async fn feed_after(&self, position: FeedPosition, limit: usize, deadline: Deadline) -> Result<FeedPage, StoreError>;
+    async fn feed_after(
+        &self,
+        position: FeedPosition,
+        limit: usize,
+        detail: Detail,
+        deadline: Deadline,
+    ) -> Result<FeedPage, StoreError>;
 
     /// Forgets changes that got their place before a moment, the oldest first; of those near it some may stay, and of many a part
     /// is forgotten: call it until [`FeedState::trimmed`] stays. Places go on as if nothing had been forgotten

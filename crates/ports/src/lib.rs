@@ -26,7 +26,7 @@ pub use bulk::{Bulk, EmailOwners, EntityStream};
 pub use cache::{Cache, CacheError};
 pub use deadline::Deadline;
 pub use entities::{CommitError, Entities};
-pub use feed::{Feed, FeedPage, FeedState, Numbered};
+pub use feed::{Detail, Feed, FeedPage, FeedState, Numbered};
 pub use replicas::{AsOf, By, Replicas, Seen, Servers};
 pub use secrets::{SecretKey, Secrets};
 pub use timelines::Timelines;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use profile_domain::{FeedChange, FeedPosition, Incarnation, Moment, TenantId, plan::ChangeKind};
-use profile_ports::{Deadline, Feed, FeedPage, FeedState, Numbered, StoreError};
+use profile_ports::{Deadline, Detail, Feed, FeedPage, FeedState, Numbered, StoreError};
 use tokio_postgres::{
     Error, Row,
     types::{Json, Type},
@@ -32,7 +32,7 @@ use crate::{
 static STATE: Statement = Statement::new("feed_state", include_str!("sql/feed_state.sql"), &[]);
 static LOCK: Statement = Statement::new("feed_lock", "SELECT pg_try_advisory_xact_lock($1) AS locked", &[Type::INT8]);
 static ROUND: Statement = Statement::new("feed_round", include_str!("sql/feed_round.sql"), &[Type::INT8]);
-static AFTER: Statement = Statement::new("feed_after", include_str!("sql/feed_after.sql"), &[Type::INT8, Type::INT8]);
+static AFTER: Statement = Statement::new("feed_after", include_str!("sql/feed_after.sql"), &[Type::INT8, Type::INT8, Type::BOOL]);
 static TRIM: Statement = Statement::new("feed_trim", include_str!("sql/trim_feed.sql"), &[Type::TIMESTAMPTZ, Type::INT8]);
 static FORGET: Statement = Statement::new(
     "feed_forget",
@@ -65,11 +65,17 @@ impl Feed for PostgresStore {
         Ok(Numbered { state: after.state, complete: numbered.unwrap_or(!after.unnumbered) })
     }
 
-    async fn feed_after(&self, position: FeedPosition, limit: usize, deadline: Deadline) -> Result<FeedPage, StoreError> {
+    async fn feed_after(
+        &self,
+        position: FeedPosition,
+        limit: usize,
+        detail: Detail,
+        deadline: Deadline,
+    ) -> Result<FeedPage, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         // Nothing can follow the last position there is, but the statement looks for what would.
         let after = position.0.min(i64::MAX - 1);
-        let rows = self.pool.follow(&AFTER, &[&after, &limit], deadline).await?;
+        let rows = self.pool.follow(&AFTER, &[&after, &limit, &(detail == Detail::Values)], deadline).await?;
         let first = first(&rows)?;
         let unread: Option<i64> = get(first, "unread")?;
         Ok(FeedPage {

@@ -11,7 +11,7 @@ use futures_util::{
     future::{BoxFuture, poll_fn},
 };
 use profile_domain::{Expect, FeedPosition, Moment, Policy};
-use profile_ports::{Entities as _, Feed as _, FeedState, Numbered, StoreError};
+use profile_ports::{Detail, Entities as _, Feed as _, FeedState, Numbered, StoreError};
 use profile_postgres::PostgresStore;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -43,7 +43,7 @@ async fn write(store: &PostgresStore, number: u128) {
 async fn read(store: &PostgresStore) -> Vec<String> {
     let (mut after, mut read) = (FeedPosition(0), Vec::new());
     loop {
-        let page = store.feed_after(after, 7, deadline()).await.unwrap();
+        let page = store.feed_after(after, 7, Detail::Values, deadline()).await.unwrap();
         let Some(last) = page.changes.last() else { return read };
         after = last.position;
         assert_eq!(after.0, i64::try_from(read.len() + page.changes.len()).unwrap(), "places have no gaps");
@@ -286,12 +286,12 @@ async fn a_dump_begins_a_new_feed() {
 
     let restored = Database::restored_from(&original).await;
     let store = restored.store(Policy::default()).await;
-    let found = store.feed_after(FeedPosition(0), 10, deadline()).await.unwrap();
+    let found = store.feed_after(FeedPosition(0), 10, Detail::Values, deadline()).await.unwrap();
     assert_eq!((found.state.trimmed, found.state.head), (FeedPosition(0), FeedPosition(0)), "what others counted doesn't count");
     assert_ne!(found.state.incarnation, before.incarnation);
     assert_eq!(found.changes, []);
     write(&store, 3).await;
-    let page = store.feed_after(FeedPosition(0), 10, deadline()).await.unwrap();
+    let page = store.feed_after(FeedPosition(0), 10, Detail::Values, deadline()).await.unwrap();
     assert!(page.unread.is_some() && page.changes.is_empty(), "something was committed: {page:?}");
     let begun = number(&store).await;
     assert_eq!(
@@ -335,7 +335,7 @@ async fn a_copy_begins_a_new_feed() {
     until_nobody_is_connected(&original).await;
     let copy = Database::copy_of(&original).await;
     let copied = copy.store(Policy::default()).await;
-    let found = copied.feed_after(FeedPosition(0), 10, deadline()).await.unwrap();
+    let found = copied.feed_after(FeedPosition(0), 10, Detail::Values, deadline()).await.unwrap();
     assert_ne!(found.state.incarnation, before.incarnation);
     assert_ne!(number(&copied).await.incarnation, before.incarnation);
     write(&copied, 2).await;
@@ -395,7 +395,7 @@ async fn a_run_is_named_by_the_start_of_the_server() {
     let store = database.store(Policy::default()).await;
     let sql = "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint";
     let started: i64 = database.look().await.query_one(sql, &[]).await.unwrap().get(0);
-    let page = store.feed_after(FeedPosition(0), 1, deadline()).await.unwrap();
+    let page = store.feed_after(FeedPosition(0), 1, Detail::Values, deadline()).await.unwrap();
     assert_eq!([number(&store).await.run, page.state.run], [started.cast_unsigned(); 2]);
 }
 
@@ -429,7 +429,7 @@ async fn much_at_once_is_several_rounds() {
         async move {
             let (mut after, mut all) = (FeedPosition(from), Vec::new());
             loop {
-                let page = store.feed_after(after, 7_000, deadline()).await.unwrap();
+                let page = store.feed_after(after, 7_000, Detail::Values, deadline()).await.unwrap();
                 let Some(last) = page.changes.last() else { return all };
                 assert_eq!(page.changes[0].position.0, after.0 + 1);
                 after = last.position;
@@ -449,7 +449,7 @@ async fn much_at_once_is_several_rounds() {
         assert_eq!(all(trimmed).await, read[usize::try_from(trimmed).unwrap()..]);
     }
     // Those whose place was in between when they were read.
-    let page = store.feed_after(FeedPosition(24_999), 10, deadline()).await.unwrap();
+    let page = store.feed_after(FeedPosition(24_999), 10, Detail::Values, deadline()).await.unwrap();
     assert!(page.changes.is_empty() && !page.state.covers(FeedPosition(24_999)), "{page:?}");
 }
 
@@ -472,9 +472,9 @@ async fn trimming_goes_by_rounds() {
     let before = read(&store).await;
     let state = store.trim_feed(at.into(), deadline()).await.unwrap();
     assert_eq!((state.trimmed, state.head), (FeedPosition(4), FeedPosition(9)));
-    let rest = store.feed_after(FeedPosition(4), 10, deadline()).await.unwrap().changes;
+    let rest = store.feed_after(FeedPosition(4), 10, Detail::Values, deadline()).await.unwrap().changes;
     assert_eq!(rest.iter().map(|change| change.key.reference.to_string()).collect::<Vec<_>>(), before[4..6]);
-    let last = store.feed_after(FeedPosition(8), 10, deadline()).await.unwrap().changes;
+    let last = store.feed_after(FeedPosition(8), 10, Detail::Values, deadline()).await.unwrap().changes;
     assert_eq!(last[0].key.reference.to_string(), "slow", "which was there before those that went");
     assert_eq!(look.query_one("SELECT count(*) FROM feed", &[]).await.unwrap().get::<_, i64>(0), 5);
 }
@@ -493,7 +493,7 @@ async fn a_long_feed_is_not_scanned() {
     let statements = [
         ("", include_str!("../src/sql/feed_state.sql"), ""),
         ("(bigint)", include_str!("../src/sql/feed_round.sql"), "(10000)"),
-        ("(bigint, bigint)", include_str!("../src/sql/feed_after.sql"), "(50000, 100)"),
+        ("(bigint, bigint, boolean)", include_str!("../src/sql/feed_after.sql"), "(50000, 100, true)"),
         ("(timestamptz, bigint)", include_str!("../src/sql/trim_feed.sql"), "('-infinity', 10000)"),
     ];
     for (types, sql, values) in statements {
@@ -519,7 +519,7 @@ async fn ages_are_those_of_commits() {
     let database = Database::create().await;
     let store = database.store(Policy::default()).await;
     let (look, slow) = (database.look().await, database.look().await);
-    let unread = async |after| store.feed_after(FeedPosition(after), 10, deadline()).await.unwrap().unread;
+    let unread = async |after| store.feed_after(FeedPosition(after), 10, Detail::Values, deadline()).await.unwrap().unread;
     // Rounds and rows of long ago, by the server's clock.
     let age = async || {
         let sql = "UPDATE feed SET written = written - interval '1 hour';

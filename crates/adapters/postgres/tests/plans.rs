@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use profile_domain::{FeedPosition, Policy};
-use profile_ports::{Deadline, Feed as _};
+use profile_ports::{Deadline, Detail, Feed as _};
 use tokio_postgres::{Client, SimpleQueryMessage, types::Type};
 
 use crate::support::Database;
@@ -84,7 +84,7 @@ async fn following_is_not_compiled_after_much_was_written() {
     };
     assert_eq!(head, FeedPosition(100_000));
     for after in [0, 50_000, 99_999, 100_000] {
-        store.feed_after(FeedPosition(after), 1_000, patient()).await.expect("changes are read");
+        store.feed_after(FeedPosition(after), 1_000, Detail::Values, patient()).await.expect("changes are read");
     }
     assert_eq!(compiling(&look, "profile-service").await, 0);
 

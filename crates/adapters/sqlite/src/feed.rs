@@ -7,7 +7,7 @@ use profile_domain::{
     EntityKey, EntityType, FeedChange, FeedPosition, Incarnation, Moment, Reference, TenantId, plan::ChangeKind,
     stored::Malformed,
 };
-use profile_ports::{Deadline, Feed, FeedPage, FeedState, Numbered, StoreError};
+use profile_ports::{Deadline, Detail, Feed, FeedPage, FeedState, Numbered, StoreError};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 /// The sequence knows the highest position ever given.
 const STATE: &str = "SELECT life, coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'feed'), 0),
     (SELECT min(position) - 1 FROM feed) FROM feed_lives";
-const AFTER: &str = "SELECT position, tenant, type, reference, version, kind, changes, at FROM feed
+const AFTER: &str = "SELECT position, tenant, type, reference, version, kind, CASE WHEN ?3 THEN changes END, at FROM feed
 WHERE position > ?1 ORDER BY position LIMIT ?2";
 const UNREAD: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) * 1000 - written FROM feed
 WHERE position > ?1 ORDER BY position LIMIT 1";
@@ -38,7 +38,13 @@ impl Feed for SqliteStore {
         Ok(Numbered { state, complete: true })
     }
 
-    async fn feed_after(&self, position: FeedPosition, limit: usize, deadline: Deadline) -> Result<FeedPage, StoreError> {
+    async fn feed_after(
+        &self,
+        position: FeedPosition,
+        limit: usize,
+        detail: Detail,
+        deadline: Deadline,
+    ) -> Result<FeedPage, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let run = self.run;
         self.read_apart("feed_after", deadline, move |connection| {
@@ -48,7 +54,7 @@ impl Feed for SqliteStore {
             let mut changes = Vec::new();
             if state.covers(position) {
                 let mut statement = snapshot.prepare_cached(AFTER)?;
-                let mut rows = statement.query([position.0, limit])?;
+                let mut rows = statement.query((position.0, limit, detail == Detail::Values))?;
                 while let Some(row) = rows.next()? {
                     changes.push(change(row)?);
                 }

@@ -4,9 +4,11 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use profile_domain::{EntityKey, EntityType, FeedPosition, Policy, Reference, TenantId, Version, plan::ChangeKind, search::ListQuery};
+use profile_domain::{
+    EntityKey, EntityType, FeedPosition, Policy, Reference, TenantId, Version, plan::ChangeKind, search::ListQuery,
+};
 use profile_port_contracts::{FeedRow, Fixture, Index};
-use profile_ports::{Deadline, Feed as _, Store};
+use profile_ports::{Deadline, Detail, Feed as _, Store};
 use profile_sqlite::{Settings, SqliteStore};
 use rusqlite::{Connection, types::ValueRef};
 
@@ -20,7 +22,7 @@ async fn each_opening_is_a_run() {
     let mut runs = Vec::new();
     for _ in 0..2 {
         let numbered = fixture.store.number_feed(deadline()).await.unwrap();
-        let page = fixture.store.feed_after(FeedPosition(0), 1, deadline()).await.unwrap();
+        let page = fixture.store.feed_after(FeedPosition(0), 1, Detail::Values, deadline()).await.unwrap();
         assert_eq!(numbered.state, page.state);
         runs.push(numbered.state.run);
         fixture.reopen(Policy::default()).await;

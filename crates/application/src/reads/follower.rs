@@ -20,7 +20,7 @@ use std::{
 use futures_util::future::join_all;
 use profile_domain::{FeedChange, FeedPosition, Incarnation};
 use profile_ports::{
-    Deadline, StoreError,
+    Deadline, Detail, StoreError,
     cache::{Begin, Change, Mark, Step},
     causes,
 };
@@ -110,7 +110,7 @@ impl Reads {
         follower.moved = false;
         for _ in 0..PAGES {
             let asked = self.now();
-            let page = self.store.feed_after(position, PAGE, patience()).await?;
+            let page = self.store.feed_after(position, PAGE, Detail::Which, patience()).await?;
             if page.state.life() != incarnation || !page.state.covers(position) {
                 tracing::warn!("the feed began anew, or went on without this instance: caches are looked at anew");
                 follower.at = Some((page.state.life(), page.state.head));
@@ -216,7 +216,7 @@ impl Reads {
             }
             for (position, parts) in places {
                 let asked = self.now();
-                let page = match self.store.feed_after(position, PAGE, patience()).await {
+                let page = match self.store.feed_after(position, PAGE, Detail::Which, patience()).await {
                     Ok(page) if page.state.life() == incarnation => page,
                     Ok(_) => {
                         settled.extend(parts.into_iter().map(|(number, _)| (number, Err(Trouble::Again("the feed began anew")))));

@@ -182,7 +182,12 @@ impl Disk {
 
     pub(crate) fn feed_state(&self) -> FeedState {
         let place = |count: usize| FeedPosition(i64::try_from(count).expect("few changes"));
-        FeedState { incarnation: Incarnation(self.incarnation), run: 0, trimmed: place(self.trimmed), head: place(self.feed.len()) }
+        FeedState {
+            incarnation: Incarnation(self.incarnation),
+            run: 0,
+            trimmed: place(self.trimmed),
+            head: place(self.feed.len()),
+        }
     }
 
     pub(crate) fn feed_after(&self, after: FeedPosition, limit: usize, bug: u8) -> Vec<FeedChange> {

@@ -19,7 +19,7 @@ use profile_domain::{
 };
 use profile_port_contracts::{FeedRow, Fixture, Index};
 use profile_ports::{
-    CommitError, Deadline, Entities, Feed, FeedPage, FeedState, Numbered, SecretKey, Secrets, Store, StoreError,
+    CommitError, Deadline, Detail, Entities, Feed, FeedPage, FeedState, Numbered, SecretKey, Secrets, Store, StoreError,
 };
 
 use disk::{Disk, Kept};
@@ -243,9 +243,20 @@ impl Feed for PlainStore {
         Ok(Numbered { state: disk.feed_state(), complete: true })
     }
 
-    async fn feed_after(&self, position: FeedPosition, limit: usize, _: Deadline) -> Result<FeedPage, StoreError> {
+    async fn feed_after(
+        &self,
+        position: FeedPosition,
+        limit: usize,
+        detail: Detail,
+        _: Deadline,
+    ) -> Result<FeedPage, StoreError> {
         let disk = self.disk();
-        let changes = disk.feed_after(position, limit, self.bug);
+        let mut changes = disk.feed_after(position, limit, self.bug);
+        if detail == Detail::Which {
+            for change in &mut changes {
+                change.changes = None;
+            }
+        }
         let next = changes.last().map_or(position, |last| last.position);
         Ok(FeedPage { state: disk.feed_state(), unread: disk.unread(next, self.bug), changes })
     }

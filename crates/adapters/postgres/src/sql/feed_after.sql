@@ -1,6 +1,6 @@
 -- The state as in feed_state.sql, what follows position $1 of the round that holds the next one, and for how long what comes
 -- after has been there: of the round that it belongs to, or of what has none.
--- For the planner see feed_round.sql.
+-- What changed is read if $3 says so. For the planner see feed_round.sql.
 WITH identity AS MATERIALIZED (
     SELECT incarnation, is_ours FROM feed_identity
 ), last AS MATERIALIZED (
@@ -52,6 +52,7 @@ WITH identity AS MATERIALIZED (
 SELECT state.incarnation, state.is_ours, (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint AS run, state.trimmed,
     state.head,
     (extract(epoch FROM clock_timestamp() - unread.since) * 1000000)::bigint AS unread,
-    page.position, page.tenant, page.type, page.reference, page.version, page.kind, page.changes, page.at
+    page.position, page.tenant, page.type, page.reference, page.version, page.kind,
+    CASE WHEN $3 THEN page.changes END AS changes, page.at
 FROM state CROSS JOIN unread LEFT JOIN page ON true
 ORDER BY page.position

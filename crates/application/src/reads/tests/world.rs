@@ -17,8 +17,8 @@ use profile_domain::{
 };
 use profile_memory::MemoryCache;
 use profile_ports::{
-    AsOf, Bulk, By, Cache, CacheError, CommitError, Deadline, EmailOwners, Entities, EntityStream, Feed, Replicas, SecretKey,
-    Secrets, Seen, Store, StoreError,
+    AsOf, Bulk, By, Cache, CacheError, CommitError, Deadline, Detail, EmailOwners, Entities, EntityStream, Feed, Replicas,
+    SecretKey, Secrets, Seen, Store, StoreError,
     cache::{Answer, Begin, Change, Fill, Got, Mark, Put, Step, Ticket},
 };
 use profile_ports::{FeedPage, FeedState, Numbered};
@@ -269,7 +269,7 @@ impl Feed for FakeStore {
         Ok(Numbered { state: self.state(), complete: !stuck })
     }
 
-    async fn feed_after(&self, position: FeedPosition, limit: usize, _: Deadline) -> Result<FeedPage, StoreError> {
+    async fn feed_after(&self, position: FeedPosition, limit: usize, _: Detail, _: Deadline) -> Result<FeedPage, StoreError> {
         self.answers()?;
         if self.restless.load(Ordering::Relaxed) {
             self.write(&key(999), true);

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use profile_domain::{FeedPosition, Incarnation, Moment};
-use profile_ports::{Deadline, Feed, FeedPage, FeedState, Numbered, StoreError};
+use profile_ports::{Deadline, Detail, Feed, FeedPage, FeedState, Numbered, StoreError};
 
 use super::FakeStore;
 
@@ -14,7 +14,7 @@ impl Feed for FakeStore {
         Ok(Numbered { state: NOTHING, complete: true })
     }
 
-    async fn feed_after(&self, _: FeedPosition, _: usize, _: Deadline) -> Result<FeedPage, StoreError> {
+    async fn feed_after(&self, _: FeedPosition, _: usize, _: Detail, _: Deadline) -> Result<FeedPage, StoreError> {
         Ok(FeedPage { state: NOTHING, changes: Vec::new(), unread: None })
     }
 
