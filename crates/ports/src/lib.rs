@@ -16,6 +16,7 @@ mod deadline;
 mod entities;
 mod feed;
 mod secrets;
+mod tasks;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -26,10 +27,11 @@ pub use deadline::Deadline;
 pub use entities::{CommitError, Entities};
 pub use feed::{Feed, FeedPage, FeedState, Numbered};
 pub use secrets::{SecretKey, Secrets};
+pub use tasks::{Claim, Claims, Due, Renewal, TaskDepth, TaskGauges, Tasks};
 
 /// Where everything is kept: the sum of the ports below.
 #[async_trait]
-pub trait Store: Entities + Bulk + Feed + Secrets {
+pub trait Store: Entities + Bulk + Feed + Tasks + Secrets {
     /// Asks the store for a sign of life: whether it would answer reads and take writes now.
     ///
     /// # Errors
