@@ -100,7 +100,7 @@ macro_rules! planted_in_tasks {
 }
 
 planted_in_tasks! {
-    starting_what_runs: ClaimsTwice is noticed by claims_are_exclusive named_tasks_are_claimed cancelling_a_run_lets_success_stand;
+    starting_what_runs: ClaimsTwice is noticed by claims_are_exclusive named_tasks_are_claimed;
     starting_early: Early is noticed by nothing_is_claimed_early delays_go_by_the_stores_clock;
     serving_one_tenant_first: OneTenantFirst is noticed by tenants_take_turns due_tasks_are_queued_once;
     ending_any_attempt: EndsUnfenced is noticed by endings_are_fenced ended_leases_are_rescued leases_are_renewed_while_they_last;

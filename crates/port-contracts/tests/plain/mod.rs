@@ -355,7 +355,8 @@ impl<const BUG: u8> Plain<BUG> {
 #[async_trait]
 impl<const BUG: u8> Fixture for Plain<BUG> {
     async fn fresh(policy: Policy) -> Self {
-        let disk = Disk { tasks: TaskTable::with(task_bug(BUG)), ..Disk::default() };
+        let mut disk = Disk::default();
+        disk.tasks = TaskTable::with(task_bug(BUG));
         Self::open(Arc::new(Mutex::new(disk)), policy)
     }
 

@@ -29,7 +29,7 @@ const START: &str = "UPDATE tasks SET status = 'running', attempt = attempt + 1,
     ended_at = NULL, error = NULL, queued_at = NULL,
     earlier = CASE attempt WHEN 0 THEN NULL
         ELSE json_insert(coalesce(earlier, '[]'), '$[#]', json_array(attempt, started_at, ended_at, worker, error)) END
-WHERE tenant = ?1 AND id = ?2 AND status IN ('scheduled', 'queued', 'retrying') AND run_at <= ?3
+WHERE tenant = ?1 AND id = ?2 AND status IN ('scheduled', 'queued', 'retrying') AND run_at <= ?3 AND type = ?6
 RETURNING attempt, type, payload, run_at, last_attempt, profile, traceparent";
 
 const QUEUE: &str = "UPDATE tasks SET status = 'queued', queued_at = ?3
@@ -126,7 +126,8 @@ pub(super) fn claim(connection: &Connection, wanted: &Wanted, now: Moment) -> Re
     let mut start = connection.prepare_cached(START)?;
     let mut tasks = Vec::with_capacity(found.candidates.len());
     for (tenant, id) in found.candidates {
-        let mut rows = start.query((tenant.as_str(), id.0.as_bytes(), now.as_micros(), &wanted.worker, until))?;
+        let task_type = wanted.task_type.as_ref().map(TaskType::as_str);
+        let mut rows = start.query((tenant.as_str(), id.0.as_bytes(), now.as_micros(), &wanted.worker, until, task_type))?;
         if let Some(row) = rows.next()? {
             tasks.push(claimed(row, tenant, id, now)?);
         }
