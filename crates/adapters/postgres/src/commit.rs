@@ -233,7 +233,8 @@ impl<'a> Commit<'a> {
             return Ok(Outlook::Fresh(draft.settle(&HashMap::new())?, foresight));
         }
         // Once overtaken, it is changed under its lock.
-        if first_time && earlier == 0 && self.changeset.writes.len() == 1 && foresight.lives == 0 && foresight.emails.is_empty() {
+        let alone = first_time && self.changeset.writes.len() == 1 && !self.changeset.concerns_tasks();
+        if alone && earlier == 0 && foresight.lives == 0 && foresight.emails.is_empty() {
             let plan = draft.settle(&HashMap::new())?;
             if write::is_one_change(&plan) {
                 return Ok(Outlook::Change(plan));
