@@ -22,6 +22,7 @@ pub mod properties;
 pub mod rules;
 pub mod search;
 pub mod stored;
+pub mod task;
 pub mod text;
 
 pub use changeset::{
@@ -35,3 +36,4 @@ pub use moment::Moment;
 pub use plan::Policy;
 pub use properties::Properties;
 pub use rules::{Rule, Rules};
+pub use task::{TaskId, TaskType};
