@@ -3,7 +3,7 @@
 //! An adapter implements [`Fixture`] in its tests and calls [`store_contract!`], which makes one test of every case, so that
 //! the runner runs them in parallel. A case gets a store of its own and nothing else, and takes what it must know beyond the
 //! port (rows, indexes, plans) through the fixture. So does an adapter of a cache, with [`CacheFixture`] and [`cache_contract!`],
-//! and one of a queue, with [`QueueFixture`] and [`queue_contract!`].
+//! one of a queue, with [`QueueFixture`] and [`queue_contract!`].
 
 #![expect(clippy::missing_panics_doc, reason = "a case says by panicking that an adapter breaks its contract")]
 
@@ -14,7 +14,9 @@ pub mod disk;
 mod entities;
 mod feed;
 mod model;
+mod process;
 mod queue;
+pub mod rabbitmq;
 mod random;
 pub mod redis;
 mod scale;

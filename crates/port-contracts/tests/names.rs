@@ -42,7 +42,8 @@ fn named_in_docs() -> BTreeSet<String> {
 
 #[test]
 fn every_case_that_the_docs_name_exists_and_the_other_way_round() {
-    let promised: BTreeSet<String> = PROMISED.iter().chain(CACHE).chain(QUEUE).map(|name| (*name).to_owned()).collect();
+    let promised: BTreeSet<String> =
+        PROMISED.iter().chain(CACHE).chain(QUEUE).map(|name| (*name).to_owned()).collect();
     assert_eq!(named_in_docs(), promised);
 }
 

@@ -35,9 +35,9 @@ pub enum QueueError {
     /// The queue can't be reached, takes nothing for now, or was closed. The message isn't in it.
     #[error("the queue is unavailable")]
     Unavailable(#[source] BoxError),
-    /// It wasn't acknowledged in time. It may be in the queue all the same.
-    #[error("the queue didn't answer in time")]
-    TimedOut,
+    /// The queue didn't say in time that it has it, or the connection broke before it could. It may be there all the same.
+    #[error("the queue didn't confirm")]
+    Unconfirmed,
     /// Its type's room is full.
     #[error("the queue is full")]
     Full,
@@ -84,7 +84,7 @@ pub enum Settled {
     Back,
 }
 
-/// A message that was given to one consumer, and to no other as long as this lives.
+/// A message that was given to one consumer, and to no other as long as this lives and the queue is in reach.
 #[must_use = "dropped, the message goes back and comes again"]
 pub struct Delivery {
     message: Message,

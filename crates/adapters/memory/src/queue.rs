@@ -199,10 +199,8 @@ impl Consumer for Taker {
             return None;
         };
         loop {
-            let bell = room.bell.notified();
-            tokio::pin!(bell);
             // From here on it hears the bell, so that nothing is missed between the look and the wait.
-            bell.as_mut().enable();
+            let bell = room.bell.notified();
             if room.is_closed() {
                 return None;
             }
