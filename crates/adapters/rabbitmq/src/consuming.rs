@@ -200,7 +200,17 @@ impl Driver {
         match end {
             End::Paused | End::Dropped => {
                 let tag = deliveries.tag();
-                let _ = link.within(channel.basic_cancel(tag, BasicCancelOptions::default())).await;
+                let ended = async {
+                    channel.basic_cancel(tag, BasicCancelOptions::default()).await?;
+                    // What was on its way came before the word that nothing does any more.
+                    while let Some(Ok(delivery)) = deliveries.next().await {
+                        self.keep(delivery).await;
+                    }
+                    Ok(())
+                };
+                if link.within(ended).await.is_err() {
+                    self.channel = None;
+                }
             }
             End::Lost => self.channel = None,
             End::Closed => {}
