@@ -2,7 +2,8 @@
 //!
 //! An adapter implements [`Fixture`] in its tests and calls [`store_contract!`], which makes one test of every case, so that
 //! the runner runs them in parallel. A case gets a store of its own and nothing else, and takes what it must know beyond the
-//! port (rows, indexes, plans) through the fixture. So does an adapter of a cache, with [`CacheFixture`] and [`cache_contract!`].
+//! port (rows, indexes, plans) through the fixture. So does an adapter of a cache, with [`CacheFixture`] and [`cache_contract!`],
+//! one of a queue, with [`QueueFixture`] and [`queue_contract!`], and one of objects, with [`ObjectsFixture`] and [`objects_contract!`].
 
 #![expect(clippy::missing_panics_doc, reason = "a case says by panicking that an adapter breaks its contract")]
 
@@ -13,6 +14,10 @@ pub mod disk;
 mod entities;
 mod feed;
 mod model;
+mod objects;
+mod process;
+mod queue;
+pub mod rabbitmq;
 mod random;
 pub mod redis;
 mod scale;
@@ -27,6 +32,8 @@ use profile_ports::Store;
 use serde_json::{Map, Value};
 
 pub use cache::{CacheFixture, CacheLimits, CacheSize, Planted};
+pub use objects::ObjectsFixture;
+pub use queue::QueueFixture;
 pub use random::{Random, seed};
 pub use scale::scaled;
 pub use tasks::table::{TaskBug, TaskTable};
@@ -229,6 +236,8 @@ pub mod cases {
         },
         feed::*,
         model::model_agrees,
+        objects::*,
+        queue::{giving::*, room::*, waiting::*},
         secrets::*,
         tasks::{cancelling::*, committing::*, ending::*, keeping::*, starting::*},
     };

@@ -1,8 +1,8 @@
 //! What the application needs from outside, as traits, with the closed set of errors each can give.
 //!
 //! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
-//! adapter to it. There are two ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
-//! adapters and among the contracts; and the [`Cache`].
+//! adapter to it. There are four ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in
+//! the adapters and among the contracts; the [`Cache`]; the [`Queue`]; and the [`Objects`].
 
 #![warn(missing_docs)]
 #![allow(
@@ -15,6 +15,8 @@ pub mod cache;
 mod deadline;
 mod entities;
 mod feed;
+pub mod objects;
+pub mod queue;
 mod secrets;
 mod tasks;
 
@@ -26,6 +28,8 @@ pub use cache::{Cache, CacheError};
 pub use deadline::Deadline;
 pub use entities::{CommitError, Entities};
 pub use feed::{Feed, FeedPage, FeedState, Numbered};
+pub use objects::{ObjectError, ObjectKey, Objects};
+pub use queue::{Queue, QueueError};
 pub use secrets::{SecretKey, Secrets};
 pub use tasks::{Claim, Claims, Due, Renewal, TaskDepth, TaskGauges, Tasks};
 
