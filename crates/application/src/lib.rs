@@ -54,7 +54,7 @@ pub use replace_profile::Written;
 pub use reresolve::Reresolved;
 pub use retry_task::RetryError;
 pub use submit_task::{SubmitError, Submitted};
-pub use tasks::{TaskKind, WorkSettings, task_kinds};
+pub use tasks::{TaskKind, WorkSettings, WorkTools, task_kinds, task_types};
 pub use token::ConsistencyToken;
 pub use write_error::WriteError;
 
@@ -87,15 +87,20 @@ impl App {
     pub fn new(store: Arc<dyn Store>, environment: Environment, keyring: Option<Keyring>, policy: Policy) -> Self {
         let reads = Arc::new(Reads::uncached(Arc::clone(&store), environment.now));
         let (keyring, policy) = (Arc::new(keyring.unwrap_or_default()), Arc::new(policy));
-        Self { store, reads, environment, keyring, policy, work: Work::new(WorkSettings::default()) }
+        Self { store, reads, environment, keyring, policy, work: Work::new(WorkSettings::default(), WorkTools::default()) }
     }
 
     /// With other settings for its work on tasks, which is measured.
     ///
     /// # Errors
     /// The registry has such metrics already.
-    pub fn with_work(self, settings: WorkSettings, registry: &prometheus::Registry) -> prometheus::Result<Self> {
-        let work = Work::new(settings);
+    pub fn with_work(
+        self,
+        settings: WorkSettings,
+        tools: WorkTools,
+        registry: &prometheus::Registry,
+    ) -> prometheus::Result<Self> {
+        let work = Work::new(settings, tools);
         work.measures.register(registry)?;
         Ok(Self { work, ..self })
     }

@@ -4,6 +4,8 @@
 //! run: a result that is written goes through `commit` with the run as its fence, everything else through the store's own
 //! transitions. Whoever commits a task in this process nudges the worker; what others commit is found within [`worker::POLL`].
 
+mod consume;
+mod dispatch;
 mod ending;
 pub(crate) mod kind;
 mod kinds;
@@ -14,8 +16,11 @@ mod worker;
 use std::{sync::Arc, time::Duration};
 
 use profile_domain::task::Backoff;
+use profile_ports::{Objects, Queue};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
+
+pub use dispatch::task_types;
 
 use self::{measures::Measures, running::Running};
 
@@ -77,9 +82,20 @@ pub fn task_kinds() -> Vec<TaskKind> {
     kinds::ALL.iter().map(kind).collect()
 }
 
+/// What work on tasks may use beside the store. Without a queue workers look at the rows alone.
+#[derive(Clone, Default)]
+pub struct WorkTools {
+    /// Tells workers, of whatever process, what is due.
+    pub queue: Option<Arc<dyn Queue>>,
+    /// Where results go that are too large for rows.
+    pub objects: Option<Arc<dyn Objects>>,
+}
+
 /// What all who have to do with tasks share in this process.
 pub(crate) struct Work {
     pub(crate) settings: WorkSettings,
+    pub(crate) queue: Option<Arc<dyn Queue>>,
+    pub(crate) objects: Option<Arc<dyn Objects>>,
     /// A task was committed here that may be due.
     pub(crate) committed: Notify,
     /// Whether this process stops.
@@ -89,9 +105,11 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    pub(crate) fn new(settings: WorkSettings) -> Arc<Self> {
+    pub(crate) fn new(settings: WorkSettings, tools: WorkTools) -> Arc<Self> {
         Arc::new(Self {
             settings,
+            queue: tools.queue,
+            objects: tools.objects,
             committed: Notify::new(),
             stopping: watch::Sender::new(false),
             running: Running::default(),

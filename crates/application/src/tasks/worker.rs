@@ -11,7 +11,7 @@ use profile_domain::{
     Changeset, EntityWrite, Fence, TaskType,
     task::{Again, ClaimedTask, Ending, Run},
 };
-use profile_ports::{Claim, CommitError, Deadline, Renewal, causes};
+use profile_ports::{Claim, CommitError, Deadline, Renewal, causes, queue::QueueState};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::AbortHandle,
@@ -29,11 +29,11 @@ use crate::App;
 /// How often what is due is looked for, where nobody says that there is something.
 pub(super) const POLL: Duration = Duration::from_secs(1);
 /// So that what comes due one after the other is claimed together.
-const GATHER: Duration = Duration::from_millis(10);
+pub(super) const GATHER: Duration = Duration::from_millis(10);
 /// Tasks claimed at once, at most.
-const BATCH: usize = 100;
+pub(super) const BATCH: usize = 100;
 /// How long one step of the store may take.
-const STEP: Duration = Duration::from_secs(10);
+pub(super) const STEP: Duration = Duration::from_secs(10);
 /// How often what has ended long ago is forgotten, and how much at a time.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 const PRUNE_BATCH: usize = 1_000;
@@ -72,6 +72,22 @@ impl App {
         let Ok(task_type) = TaskType::parse(kind.name) else { return };
         let most = self.work.settings.concurrency.max(1);
         let room = Arc::new(Semaphore::new(most));
+        tokio::join!(
+            self.look_for(kind, &task_type, Arc::clone(&room), ends.clone()),
+            self.consume(kind, &task_type, Arc::clone(&room), ends),
+        );
+        // All room is free again once every run has ended and that is written.
+        let _ = room.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await;
+    }
+
+    /// Claims what is due. Where a queue tells of it, this is for what it forgets and for while it is away.
+    async fn look_for(
+        &self,
+        kind: &'static Kind,
+        task_type: &TaskType,
+        room: Arc<Semaphore>,
+        ends: mpsc::UnboundedSender<Ended>,
+    ) {
         let mut rate = Rate::new(kind.rate);
         loop {
             // Told of what is committed from here on.
@@ -92,21 +108,18 @@ impl App {
             let wanted = permits.len();
             let (claimed, wait) = match wanted {
                 0 => (0, GATHER * 10),
-                _ => self.start(kind, &task_type, permits, &ends).await,
+                _ => self.start(kind, task_type, permits, &ends).await,
             };
             if claimed == wanted && claimed > 0 {
                 continue;
             }
+            let queued = self.work.queue.as_ref().is_some_and(|queue| queue.state() == QueueState::Connected);
             tokio::select! {
-                () = committed => {}
-                () = tokio::time::sleep(wait) => {}
+                () = committed, if !queued => {}
+                () = tokio::time::sleep(if queued { POLL } else { wait }) => {}
                 () = self.work.stopped() => break,
             }
         }
-        // All room is free again once every run has ended and that is written.
-        let all = u32::try_from(most).unwrap_or(u32::MAX);
-        drop(ends);
-        let _ = room.acquire_many(all).await;
     }
 
     /// Claims as many as there are permits; how many that were, and how long until the next may be due.
@@ -135,13 +148,24 @@ impl App {
         };
         let wait = claims.next.map_or(POLL, |next| next.clamp(GATHER, POLL));
         let claimed = claims.tasks.len();
-        for (task, room) in claims.tasks.into_iter().zip(permits) {
+        self.run_claimed(kind, claims.tasks, permits, ends);
+        (claimed, wait)
+    }
+
+    /// Lets each run, in its room.
+    pub(super) fn run_claimed(
+        &self,
+        kind: &'static Kind,
+        tasks: Vec<ClaimedTask>,
+        permits: Vec<OwnedSemaphorePermit>,
+        ends: &mpsc::UnboundedSender<Ended>,
+    ) {
+        for (task, room) in tasks.into_iter().zip(permits) {
             self.work.measures.started(kind.name, &task);
             let told = self.work.running.begin(&task.run);
             let (app, ends) = (self.clone(), ends.clone());
             tokio::spawn(async move { app.run_one(kind, task, room, told, ends).await });
         }
-        (claimed, wait)
     }
 
     /// One run, from its start to its end.
