@@ -1,8 +1,9 @@
 //! What the application needs from outside, as traits, with the closed set of errors each can give.
 //!
 //! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
-//! adapter to it. There are four ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in
-//! the adapters and among the contracts; the [`Cache`]; the [`Queue`]; and the [`Objects`].
+//! adapter to it. There are five ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in
+//! the adapters and among the contracts; the [`Cache`]; the [`Queue`]; the [`Objects`]; and
+//! the [`Webhooks`], whose only adapter is tested where it is.
 
 #![warn(missing_docs)]
 #![allow(
@@ -18,6 +19,7 @@ mod feed;
 pub mod objects;
 pub mod queue;
 mod secrets;
+pub mod webhooks;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -30,6 +32,7 @@ pub use feed::{Feed, FeedPage, FeedState, Numbered};
 pub use objects::{ObjectError, ObjectKey, Objects};
 pub use queue::{Queue, QueueError};
 pub use secrets::{SecretKey, Secrets};
+pub use webhooks::{WebhookError, Webhooks};
 
 /// Where everything is kept: the sum of the ports below.
 #[async_trait]
