@@ -1,8 +1,9 @@
 //! What the application needs from outside, as traits, with the closed set of errors each can give.
 //!
 //! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
-//! adapter to it. There are four ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in
-//! the adapters and among the contracts; the [`Cache`]; the [`Queue`]; and the [`Objects`].
+//! adapter to it. There are five ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in
+//! the adapters and among the contracts; the [`Cache`]; the [`Queue`]; the [`Objects`]; and
+//! the [`Webhooks`], whose only adapter is tested where it is.
 
 #![warn(missing_docs)]
 #![allow(
@@ -19,6 +20,7 @@ pub mod objects;
 pub mod queue;
 mod secrets;
 mod tasks;
+pub mod webhooks;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -32,6 +34,7 @@ pub use objects::{ObjectError, ObjectKey, Objects};
 pub use queue::{Queue, QueueError};
 pub use secrets::{SecretKey, Secrets};
 pub use tasks::{Claim, Claims, Due, Renewal, TaskDepth, TaskGauges, Tasks};
+pub use webhooks::{WebhookError, Webhooks};
 
 /// Where everything is kept: the sum of the ports below.
 #[async_trait]
