@@ -16,6 +16,7 @@ mod serve;
 mod startup;
 mod store;
 mod telemetry;
+mod tools;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 

@@ -25,6 +25,7 @@ use crate::{
     startup::bring_up,
     store::{Opened, Purpose},
     telemetry,
+    tools::tools,
 };
 
 /// How long requests that are being answered may still take when the service stops. With the longest `SHUTDOWN_GRACE` and
@@ -49,7 +50,7 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     let registry = Registry::new();
     let opened = Opened::open(&config, Purpose::Serving, &registry).await?;
     log_start(&config);
-    let app = with_caches(app(&opened, &config), &config, &registry)?.with_work(work_settings(&config), &registry)?;
+    let app = with_caches(app(&opened, &config), &config, &registry)?.with_work(work_settings(&config), tools, &registry)?;
 
     let operations = Arc::new(Operations::new());
     let service = Service::new(app.clone(), http_settings(&config, options), Arc::clone(&operations), registry)?;
@@ -81,7 +82,7 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
             operations.set_started();
             // Nobody listens where there is no worker.
             let _ = ready.send(());
-            tokio::join!(app.follow_feed(), app.trim_feed(retention));
+            tokio::join!(app.follow_feed(), app.trim_feed(retention), app.dispatch_tasks());
         }
     });
 

@@ -16,6 +16,7 @@ mod source;
 mod survivorship;
 pub(crate) mod table;
 mod tasks;
+mod tenants;
 
 #[cfg(test)]
 mod tests;
