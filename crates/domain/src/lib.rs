@@ -4,7 +4,7 @@
 //! randomness: given the same input it gives the same output, so both stores and every instance agree. Everything that a
 //! store compares (folded e-mail, sort name, search keys, canonical JSON) is computed here, once.
 //!
-//! Read in this order: [`key`], [`fact`], [`entity`], [`changeset`], [`plan`].
+//! Read in this order: [`key`], [`fact`], [`entity`], [`changeset`], [`plan`]; [`task`] stands by itself.
 
 #![warn(missing_docs)]
 
@@ -36,4 +36,4 @@ pub use moment::Moment;
 pub use plan::Policy;
 pub use properties::Properties;
 pub use rules::{Rule, Rules};
-pub use task::{TaskId, TaskType};
+pub use task::{Fence, NewTask, Task, TaskId, TaskReceipt, TaskStatus, TaskType};

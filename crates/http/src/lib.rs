@@ -16,6 +16,8 @@ mod admin;
 
 mod profiles;
 
+mod tasks;
+
 mod body;
 mod caller;
 mod conditional;
@@ -39,4 +41,4 @@ pub use metrics::HttpMetrics;
 pub use openapi::openapi;
 pub use operations::Operations;
 pub use server::{Service, app, serve};
-pub use settings::{AuthMode, BuildInfo, Pace, Settings};
+pub use settings::{AuthMode, BuildInfo, Offer, Pace, Settings};

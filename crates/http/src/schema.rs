@@ -5,6 +5,7 @@
 #![expect(dead_code, reason = "no value of these types is ever made; only their shape is wanted")]
 
 mod lines;
+mod tasks;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 pub(crate) use lines::{ExportedProfile, ImportLine, ImportOutcome, ImportParameters};
+pub(crate) use tasks::{
+    NewTask, SubmittedTask, Task, TaskListParameters, TaskPage, TaskPath, WaitParameter, with_kinds,
+};
 
 /// A profile to be created.
 #[derive(Deserialize, ToSchema)]
@@ -378,7 +382,7 @@ pub(crate) struct IdempotencyKey {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct Tenant {
-    /// The tenant whose profiles are meant.
+    /// The tenant whose profiles and tasks are meant.
     #[serde(rename = "X-Tenant-ID")]
     #[param(required = false, nullable = false, default = "default", min_length = 1, max_length = 63, pattern = "^[a-z0-9-]+$")]
     tenant: String,

@@ -22,8 +22,9 @@ mod random;
 pub mod redis;
 mod scale;
 mod secrets;
+mod tasks;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use profile_domain::{EntityKey, Policy, TenantId, Version, plan::ChangeKind, search::ListQuery};
@@ -35,6 +36,7 @@ pub use objects::ObjectsFixture;
 pub use queue::QueueFixture;
 pub use random::{Random, seed};
 pub use scale::scaled;
+pub use tasks::table::{TaskBug, TaskTable};
 
 /// A fresh, isolated store, and a look behind its port.
 #[async_trait]
@@ -56,6 +58,9 @@ pub trait Fixture: Sized + Send + Sync + 'static {
 
     /// Every index of every table, those behind keys included, with its columns in order.
     async fn indexes(&self) -> Vec<Index>;
+
+    /// Moves the clock by which the store's tasks are due.
+    fn shift_clock(&self, by: Duration);
 
     /// The query plan of the statement that answers this query, as the store explains it.
     async fn list_plan(&self, tenant: &TenantId, query: &ListQuery) -> String;
@@ -143,6 +148,31 @@ macro_rules! store_cases {
                 renewing_begins_another_incarnation
                 trimming_leaves_the_rest
                 unread_changes_tell_their_age
+                // tasks
+                cancelled_tasks_never_start
+                cancelling_a_run_lets_success_stand
+                claims_are_exclusive
+                delays_go_by_the_stores_clock
+                deletion_cancels_tasks
+                due_tasks_are_queued_once
+                effects_are_fenced
+                ended_leases_are_rescued
+                ended_tasks_are_pruned
+                endings_are_fenced
+                leases_are_renewed_while_they_last
+                named_tasks_are_claimed
+                nothing_is_claimed_early
+                one_of_many_effects_counts
+                tasks_are_committed_with_their_data
+                tasks_are_listed
+                tasks_belong_to_the_living
+                tasks_come_back_whole
+                tasks_of_tenants_are_apart
+                tenants_take_turns
+                the_dead_are_retried
+                unique_keys_hold_until_the_first_start
+                unique_submissions_race_to_one
+                waiting_tasks_are_counted
                 // secrets
                 secrets_made_once
                 secrets_rotate_keeping_two
@@ -209,5 +239,6 @@ pub mod cases {
         objects::*,
         queue::{giving::*, room::*, waiting::*},
         secrets::*,
+        tasks::{cancelling::*, committing::*, ending::*, keeping::*, starting::*},
     };
 }

@@ -19,6 +19,7 @@ mod feed;
 pub mod objects;
 pub mod queue;
 mod secrets;
+mod tasks;
 pub mod webhooks;
 
 use async_trait::async_trait;
@@ -32,11 +33,12 @@ pub use feed::{Feed, FeedPage, FeedState, Numbered};
 pub use objects::{ObjectError, ObjectKey, Objects};
 pub use queue::{Queue, QueueError};
 pub use secrets::{SecretKey, Secrets};
+pub use tasks::{Claim, Claims, Due, Renewal, TaskDepth, TaskGauges, Tasks};
 pub use webhooks::{WebhookError, Webhooks};
 
 /// Where everything is kept: the sum of the ports below.
 #[async_trait]
-pub trait Store: Entities + Bulk + Feed + Secrets {
+pub trait Store: Entities + Bulk + Feed + Tasks + Secrets {
     /// Asks the store for a sign of life: whether it would answer reads and take writes now.
     ///
     /// # Errors

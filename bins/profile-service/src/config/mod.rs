@@ -15,6 +15,7 @@ mod server;
 mod source;
 mod survivorship;
 pub(crate) mod table;
+mod tasks;
 
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub(crate) use redis::Redis;
 pub(crate) use secrets::Secrets;
 pub(crate) use server::Server;
 pub(crate) use source::{ConfigError, Source};
+pub(crate) use tasks::Tasks;
 
 use profile_domain::Policy;
 
@@ -39,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     pub(crate) cache: Cache,
     pub(crate) redis: Option<Redis>,
+    pub(crate) tasks: Tasks,
     pub(crate) auth: Auth,
     pub(crate) secrets: Secrets,
     pub(crate) logging: Logging,
@@ -62,6 +65,7 @@ impl Config {
             database: Database::read(source)?,
             cache: Cache::read(source)?,
             redis: Redis::read(source)?,
+            tasks: Tasks::read(source)?,
             secrets: Secrets::read(source)?,
             logging: Logging::read(source)?,
             policy: Policy { search_fields: search::read(source)?, rules: survivorship::read(source)? },
@@ -75,6 +79,7 @@ impl Config {
         values.extend(self.database.in_force());
         values.extend(self.cache.in_force());
         values.extend(Redis::in_force(self.redis.as_ref()));
+        values.extend(self.tasks.in_force());
         values.extend(Auth::in_force());
         values.extend(self.secrets.in_force());
         values.extend(self.logging.in_force());

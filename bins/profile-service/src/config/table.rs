@@ -63,7 +63,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "DB_POOL_SIZE",
         "16",
-        "Connections of this instance, 1–500; up to half of them, one per processor, are shared by reads of one profile",
+        "Connections of this instance, 1–500; up to half of them, one per processor, are shared by reads of one profile, and one follows the feed",
     ),
     setting("DB_PREPARED_STATEMENTS", "true", "`false` behind a pooler in transaction mode that can't keep prepared statements"),
     setting(
@@ -90,6 +90,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("REDIS_SENTINEL_MASTER", "mymaster", "What the sentinels call the master"),
     secret("REDIS_SENTINEL_PASSWORD", "none", "Password of the sentinels"),
     setting("REDIS_PREFIX", "profile", "What every key begins with: 1–32 of a–z, 0–9, `-` and `_`"),
+    setting("TASK_CONCURRENCY", "64", "Tasks of one type that this instance runs at once, 1–10000"),
+    setting(
+        "TASK_LEASE",
+        "30s",
+        "How long a task is left to an instance that gives no sign of life, 1s–10m; then another one starts it again",
+    ),
+    setting("TASK_BACKOFF", "30s", "How long a task that failed waits at most, 0s–1h; twice as long with each failure, up to 1h"),
+    setting("TASK_RETENTION", "7d", "How long tasks that have ended can be looked at, 1m–365d"),
     setting("AUTH_MODE", "none on loopback", "Who may call: `none` lets everyone in who can connect. Required off loopback"),
     secret(
         "SECRET_KEY",

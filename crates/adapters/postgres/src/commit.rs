@@ -1,7 +1,9 @@
 //! The way in: how a changeset becomes rows.
 //!
 //! 1. **Look** at the entities without locks. What can't be applied is refused, and what changes nothing is answered, without
-//!    a transaction. A single creation of a fresh entity needs no look and is written in one statement.
+//!    a transaction. A single creation of a fresh entity needs no look and is written in one statement. A single change of an
+//!    entity that lives on and keeps its address needs no lock before it is decided: it is written, in one round trip, if the
+//!    entity still is at the version that was looked at.
 //! 2. **Lock** in one round trip: begin, claim the idempotency key, lock the entities that exist, lock the e-mail reservations
 //!    that the look made likely, draw numbers for the lives that it made likely.
 //! 3. **Decide** under the locks: the domain makes the plan.
@@ -22,12 +24,13 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::try_join5;
+use futures_util::future::{try_join3, try_join5};
 use profile_domain::{
     Changeset, EntityKey, EntityType, Expect, Intent, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
     changeset::MAX_ITEMS,
     plan::{Draft, Plan},
     profile::reserved_email,
+    task::MAX_TASKS,
     text::EmailKey,
 };
 use profile_ports::{BoxError, CommitError, Deadline, StoreError};
@@ -40,7 +43,7 @@ use crate::{
     entities::{ENTITIES, one_entity},
     error::{Trouble, described, leaves_connection_sound, says_failed, too_late, trouble, unavailable},
     idempotency::CLAIM_KEY,
-    pool::{Lease, Pool},
+    pool::{LIMITS, Lease, Pool},
     row::{Loaded, get, reference},
     statement::Statement,
     write,
@@ -51,10 +54,10 @@ const MAX_MISSES: u32 = 20;
 /// How often because the server undid it for the sake of another.
 const MAX_SACRIFICES: u32 = 3;
 
-static LOCK_ENTITIES: Statement =
+pub(crate) static LOCK_ENTITIES: Statement =
     Statement::new("lock_entities", include_str!("sql/lock_entities.sql"), &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY]);
 
-static LOCK_EMAILS: Statement =
+pub(crate) static LOCK_EMAILS: Statement =
     Statement::new("lock_emails", include_str!("sql/lock_emails.sql"), &[Type::TEXT, Type::TEXT_ARRAY]);
 
 static DRAW_IDS: Statement =
@@ -68,18 +71,19 @@ impl PostgresStore {
         changeset: Changeset,
         deadline: Deadline,
     ) -> Result<Receipt, CommitError> {
-        if changeset.writes.len() > MAX_ITEMS {
+        if changeset.writes.len() > MAX_ITEMS || changeset.tasks.len() > MAX_TASKS {
             return Err(CommitError::TooLarge);
         }
         // The look changes nothing, so it may end with its caller, and needs no other thread. What it waits for is bounded.
-        let commit = Commit::new(&self.pool, &self.policy, tenant, &changeset, deadline);
+        let offset = self.clock_offset();
+        let commit = Commit::new(&self.pool, &self.policy, tenant, &changeset, offset, deadline);
         let outlook = match commit.foresee(0).await? {
             Outlook::Unchanged(receipt) => return Ok(receipt),
             outlook => outlook,
         };
         let (pool, policy, tenant) = (self.pool.clone(), Arc::clone(&self.policy), tenant.clone());
         let work = async move {
-            let commit = Commit::new(&pool, &policy, &tenant, &changeset, deadline);
+            let commit = Commit::new(&pool, &policy, &tenant, &changeset, offset, deadline);
             commit.within_deadline(Box::pin(commit.attempts(outlook))).await
         };
         let task = self.commits.spawn_on(work.in_current_span(), self.pool.runtime());
@@ -89,13 +93,15 @@ impl PostgresStore {
 
 /// One call, over all its attempts.
 pub(crate) struct Commit<'a> {
-    pool: &'a Pool,
+    pub(crate) pool: &'a Pool,
     policy: &'a Policy,
     pub(crate) tenant: &'a TenantId,
     pub(crate) changeset: &'a Changeset,
+    /// What tests add to the server's clock.
+    pub(crate) clock_offset: i64,
     deadline: Deadline,
     /// Whether the server may have been told to commit.
-    sent: AtomicBool,
+    pub(crate) sent: AtomicBool,
 }
 
 /// Why an attempt came to nothing.
@@ -114,8 +120,12 @@ pub(crate) enum Setback {
 enum Outlook {
     /// Nothing.
     Unchanged(Receipt),
+    /// One task, and nothing else.
+    Task(Receipt),
     /// Something that is nobody else's yet, unless its address is.
     Fresh(Plan, Foresight),
+    /// A change of what was looked at, unless somebody changes it meanwhile.
+    Change(Plan),
     /// A transaction.
     Contested(Foresight),
 }
@@ -136,8 +146,15 @@ struct Locked {
 }
 
 impl<'a> Commit<'a> {
-    fn new(pool: &'a Pool, policy: &'a Policy, tenant: &'a TenantId, changeset: &'a Changeset, deadline: Deadline) -> Self {
-        Self { pool, policy, tenant, changeset, deadline, sent: AtomicBool::new(false) }
+    fn new(
+        pool: &'a Pool,
+        policy: &'a Policy,
+        tenant: &'a TenantId,
+        changeset: &'a Changeset,
+        clock_offset: i64,
+        deadline: Deadline,
+    ) -> Self {
+        Self { pool, policy, tenant, changeset, clock_offset, deadline, sent: AtomicBool::new(false) }
     }
 
     async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, CommitError>>) -> Result<T, CommitError> {
@@ -195,7 +212,14 @@ impl<'a> Commit<'a> {
             Ok(draft) => draft,
         };
         if first_time && draft.is_unchanged() {
-            return Ok(Outlook::Unchanged(draft.settle(&HashMap::new())?.receipt));
+            let receipt = draft.settle(&HashMap::new())?.receipt;
+            if self.changeset.fence.is_none() && self.changeset.tasks.len() == 1 && self.changeset.writes.is_empty() {
+                return Ok(Outlook::Task(receipt));
+            }
+            if self.changeset.concerns_tasks() {
+                return Ok(Outlook::Contested(foresight));
+            }
+            return Ok(Outlook::Unchanged(receipt));
         }
         let living = |key: &&EntityKey| known.get(*key).is_some_and(|entity| entity.living.is_some());
         let named: BTreeSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
@@ -204,8 +228,17 @@ impl<'a> Commit<'a> {
         if let ([write], true, true) = (self.changeset.writes.as_slice(), first_time, keys.is_empty())
             // That statement knows no floor, and dates the life by the changeset.
             && !matches!(write.intent, Intent::Restore(_))
+            && !self.changeset.concerns_tasks()
         {
             return Ok(Outlook::Fresh(draft.settle(&HashMap::new())?, foresight));
+        }
+        // Once overtaken, it is changed under its lock.
+        let alone = first_time && self.changeset.writes.len() == 1 && !self.changeset.concerns_tasks();
+        if alone && earlier == 0 && foresight.lives == 0 && foresight.emails.is_empty() {
+            let plan = draft.settle(&HashMap::new())?;
+            if write::is_one_change(&plan) {
+                return Ok(Outlook::Change(plan));
+            }
         }
         Ok(Outlook::Contested(foresight))
     }
@@ -213,6 +246,7 @@ impl<'a> Commit<'a> {
     async fn attempt(&self, outlook: Outlook, earlier: u32) -> Result<Receipt, Setback> {
         let foresight = match outlook {
             Outlook::Unchanged(receipt) => return Ok(receipt),
+            Outlook::Task(receipt) => return self.enqueue_alone(receipt).await,
             Outlook::Contested(foresight) => foresight,
             Outlook::Fresh(plan, foresight) => match self.create_fresh(plan).await? {
                 Some(receipt) => return Ok(receipt),
@@ -222,6 +256,10 @@ impl<'a> Commit<'a> {
                 // The receipt must say so, and the domain writes it once it is told who holds the address.
                 None => foresight,
             },
+            Outlook::Change(plan) => {
+                let receipt = self.change_one(plan).await?;
+                return receipt.ok_or_else(|| Setback::Missed("somebody else changes the entity".into()));
+            }
         };
         let keys = self.keys(earlier);
         let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
@@ -274,6 +312,28 @@ impl<'a> Commit<'a> {
         }
     }
 
+    /// A whole transaction in one round trip. `None` if the entity isn't what was looked at; then nothing was written.
+    async fn change_one(&self, plan: Plan) -> Result<Option<Receipt>, Setback> {
+        let lease = self.pool.lease().await.map_err(|error| Setback::Broken(error.into()))?;
+        lease.prepare(&[&LIMITS, &write::CHANGE_ONE]).await.map_err(|error| self.setback(error))?;
+        self.sent.store(true, Ordering::Relaxed);
+        let change = write::change_one(&lease, self.tenant, self.changeset.now, &plan);
+        match try_join3(lease.begin(self.deadline), change, lease.batch("commit", "COMMIT")).await {
+            Ok(((), written, ())) => {
+                lease.keep();
+                self.sent.store(false, Ordering::Relaxed);
+                Ok(written.then_some(plan.receipt))
+            }
+            Err(error) => {
+                let setback = self.setback(error);
+                if !matches!(setback, Setback::Broken(_)) {
+                    lease.roll_back().await;
+                }
+                Err(setback)
+            }
+        }
+    }
+
     async fn transact(&self, lease: &Lease<'_>, keys: &BTreeSet<&EntityKey>, foresight: Foresight) -> Result<Receipt, Setback> {
         let Some(mut locked) = self.lock(lease, keys, foresight).await? else {
             return self.replay(lease).await;
@@ -289,15 +349,22 @@ impl<'a> Commit<'a> {
         if self.holder_appeared(&locked) {
             return Err(Setback::Missed("an entity was created after it was looked for".into()));
         }
-        let plan = draft.settle(&locked.holders).map_err(refused)?;
+        let mut plan = draft.settle(&locked.holders).map_err(refused)?;
         let lives = plan.changes.iter().filter(|change| change.birth.is_some()).count();
         if lives > locked.ids.len() {
             let rows = self.draw_ids(lease, lives - locked.ids.len()).await?;
             locked.ids.extend(ids(&rows).map_err(ended)?);
         }
-        write::write(lease, self.tenant, self.changeset, &plan, &locked.loaded.ids, &locked.ids, &self.sent)
-            .await
-            .map_err(|error| self.setback(error))?;
+        self.pass_fence(lease).await?;
+        let mut written = {
+            let (known, drawn) = (&locked.loaded.ids, &locked.ids);
+            write::write(lease, self.tenant, self.changeset, &plan, known, drawn, self.clock_offset, &self.sent).await
+        };
+        if !self.changeset.tasks.is_empty() && written.is_ok() {
+            plan.receipt.tasks = self.enqueue_all(lease).await?;
+            written = write::finish(lease, self.tenant, self.changeset, &plan.receipt, &self.sent).await;
+        }
+        written.map_err(|error| self.setback(error))?;
         Ok(plan.receipt)
     }
 
@@ -319,7 +386,7 @@ impl<'a> Commit<'a> {
         keys: &BTreeSet<&EntityKey>,
         foresight: Foresight,
     ) -> Result<Option<Locked>, Setback> {
-        let mut statements = Vec::new();
+        let mut statements = vec![&LIMITS];
         if self.changeset.idempotency.is_some() {
             statements.push(&CLAIM_KEY);
         }

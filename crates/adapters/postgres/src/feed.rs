@@ -26,7 +26,7 @@ use crate::{
     error::{leaves_connection_sound, trouble},
     pool::{Lease, bounded},
     row::{corrupt, get, key, moment, version},
-    statement::{Statement, durably},
+    statement::{Statement, as_written, durably},
 };
 
 static STATE: Statement = Statement::new("feed_state", include_str!("sql/feed_state.sql"), &[]);
@@ -56,12 +56,12 @@ const ROUND_SIZE: i64 = 10_000;
 #[async_trait]
 impl Feed for PostgresStore {
     async fn number_feed(&self, deadline: Deadline) -> Result<Numbered, StoreError> {
-        let before = Look::of(&self.pool.run(&STATE, &[], deadline).await?)?;
+        let before = Look::of(&self.pool.follow(&STATE, &[], deadline).await?)?;
         if !before.unnumbered {
             return Ok(Numbered { state: before.state, complete: true });
         }
         let numbered = self.in_turn(NUMBERING, deadline, async |lease| number(lease, &before).await).await?;
-        let after = Look::of(&self.pool.run(&STATE, &[], deadline).await?)?;
+        let after = Look::of(&self.pool.follow(&STATE, &[], deadline).await?)?;
         Ok(Numbered { state: after.state, complete: numbered.unwrap_or(!after.unnumbered) })
     }
 
@@ -69,7 +69,7 @@ impl Feed for PostgresStore {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         // Nothing can follow the last position there is, but the statement looks for what would.
         let after = position.0.min(i64::MAX - 1);
-        let rows = self.pool.run(&AFTER, &[&after, &limit], deadline).await?;
+        let rows = self.pool.follow(&AFTER, &[&after, &limit], deadline).await?;
         let first = first(&rows)?;
         let unread: Option<i64> = get(first, "unread")?;
         Ok(FeedPage {
@@ -83,7 +83,7 @@ impl Feed for PostgresStore {
     async fn trim_feed(&self, before: Moment, deadline: Deadline) -> Result<FeedState, StoreError> {
         let before = jiff::Timestamp::from(before);
         self.in_turn(TRIMMING, deadline, async |lease| lease.query(&TRIM, &[&before, &ROUND_SIZE]).await.map(drop)).await?;
-        Ok(Look::of(&self.pool.run(&STATE, &[], deadline).await?)?.state)
+        Ok(Look::of(&self.pool.follow(&STATE, &[], deadline).await?)?.state)
     }
 
     async fn renew_feed(&self, deadline: Deadline) -> Result<(), StoreError> {
@@ -116,7 +116,7 @@ impl PostgresStore {
         work: impl AsyncFnOnce(&Lease<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, StoreError> {
         bounded(deadline, async {
-            let lease = self.pool.lease().await?;
+            let lease = if turn == NUMBERING { self.pool.lease_following().await? } else { self.pool.lease().await? };
             let done = async {
                 let done = if take_turn(&lease, turn, deadline).await? { Some(work(&lease).await?) } else { None };
                 lease.batch("commit", "COMMIT").await?;
@@ -145,7 +145,8 @@ async fn take_turn(lease: &Lease<'_>, turn: i64, deadline: Deadline) -> Result<b
     let left = deadline.remaining().as_millis().clamp(1, 60_000);
     let begin = format!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = {left};
-        SET LOCAL idle_in_transaction_session_timeout = '{STUCK_AFTER}'; SELECT {}",
+        SET LOCAL idle_in_transaction_session_timeout = '{STUCK_AFTER}'; {}; SELECT {}",
+        as_written!(),
         durably!()
     );
     lease.batch("begin", &begin).await?;

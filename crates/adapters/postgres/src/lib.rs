@@ -4,7 +4,7 @@
 //! is stored: it loads what a changeset names, lets the domain make a plan under the locks, and writes the plan.
 //!
 //! Read in this order: `commit.rs` (the way in), `write.rs` (a plan as statements), `entities.rs` (the reads), `bulk.rs` and
-//! `export.rs` (reads of many), `feed.rs`, `pool.rs` (connections, and what happens when they fail), `lanes.rs` (connections that readers
+//! `export.rs` (reads of many), `feed.rs`, `tasks`, `pool.rs` (connections, and what happens when they fail), `lanes.rs` (connections that readers
 //! share), `error.rs`.
 //!
 //! **Behind a pooler in transaction mode** everything works: no lock and no setting outlives its transaction. Only prepared
@@ -29,12 +29,13 @@ mod row;
 mod secrets;
 mod settings;
 mod statement;
+mod tasks;
 mod tls;
 mod write;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -48,6 +49,7 @@ pub use crate::{
     entities::explain_list,
     migrate::MigrateError,
     settings::{Settings, SettingsError, Tls},
+    write::explain_writes,
 };
 use crate::{export::Exports, pool::Pool, row::get, statement::Statement};
 
@@ -62,6 +64,8 @@ pub struct PostgresStore {
     exports: Exports,
     /// All that this code knows.
     migrations: Vec<Migration>,
+    /// What tests add to the server's clock where tasks are due, in microseconds.
+    clock_offset: AtomicI64,
     /// Whether it was said that the server's disk isn't synced.
     warned: AtomicBool,
 }
@@ -84,6 +88,7 @@ impl PostgresStore {
             commits: TaskTracker::new(),
             exports: Exports::new(settings.pool_size),
             migrations: migrate::migrations(settings)?,
+            clock_offset: AtomicI64::new(0),
             warned: AtomicBool::new(false),
         })
     }

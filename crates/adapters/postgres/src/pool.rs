@@ -10,7 +10,6 @@
 //! transaction and hands none on.
 
 use std::{
-    fmt::Write as _,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -18,7 +17,7 @@ use std::{
 };
 
 use deadpool_postgres::{Connect, Manager, ManagerConfig, Object, PoolError, RecyclingMethod, Runtime};
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all, try_join3};
 use profile_ports::{Deadline, StoreError};
 use secrecy::ExposeSecret as _;
 use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
@@ -34,12 +33,27 @@ use crate::{
     lanes::Lanes,
     metrics::{Metrics, PoolGauges},
     settings::{Settings, SettingsError},
-    statement::{Statement, durably},
+    statement::{Statement, as_written, durably},
     tls,
 };
 
 /// How long a statement that nobody waits for any more may hold its connection until it is cancelled.
 const CANCEL_WITHIN: Duration = Duration::from_secs(2);
+
+/// What holds in a transaction that writes.
+///
+/// Its plans are made once, and kept for as long as the connection: that is why they may not scan, which is cheapest while tables
+/// are small, and ruinous when they have grown.
+pub(crate) static LIMITS: Statement = Statement::new(
+    "limits",
+    concat!(
+        "SELECT set_config('statement_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $1, true),
+            set_config('lock_timeout', $2, true), set_config('jit', 'off', true),
+            set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_seqscan', 'off', true), ",
+        durably!()
+    ),
+    &[Type::TEXT, Type::TEXT],
+);
 
 pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -47,6 +61,8 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 #[derive(Clone)]
 pub(crate) struct Pool {
     connections: deadpool_postgres::Pool,
+    /// One, for whoever follows the feed: caches aren't believed while that waits, so it doesn't stand in line with requests.
+    following: deadpool_postgres::Pool,
     lanes: Arc<Lanes>,
     tls: MakeRustlsConnect,
     runtime: Handle,
@@ -84,26 +100,46 @@ impl Pool {
             config.password(password.expose_secret());
         }
         let tls = tls::connector(settings)?;
-        let connector = Connector { tls: tls.clone(), runtime: runtime.clone() };
-        // Fast: a look at whether the connection was closed. A question to the server could hang.
-        let manager = Manager::from_connect(config.clone(), connector, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let manager = || {
+            let connector = Connector { tls: tls.clone(), runtime: runtime.clone() };
+            // Fast: a look at whether the connection was closed. A question to the server could hang.
+            Manager::from_connect(config.clone(), connector, ManagerConfig { recycling_method: RecyclingMethod::Fast })
+        };
+        let build = |manager: Manager, size: usize| {
+            deadpool_postgres::Pool::builder(manager)
+                .max_size(size)
+                .runtime(Runtime::Tokio1)
+                .create_timeout(Some(settings.connect_timeout))
+                .build()
+                .map_err(|error| prometheus::Error::Msg(error.to_string()))
+        };
         // A pooler that doesn't follow statements may not follow several in flight either.
         let shared = if settings.prepared { settings.pool_size } else { 0 };
-        let lanes = Lanes::new(config, tls.clone(), runtime.clone(), shared);
-        let connections = deadpool_postgres::Pool::builder(manager)
-            .max_size(settings.pool_size - lanes.size())
-            .runtime(Runtime::Tokio1)
-            .create_timeout(Some(settings.connect_timeout))
-            .build()
-            .map_err(|error| prometheus::Error::Msg(error.to_string()))?;
+        let lanes = Lanes::new(config.clone(), tls.clone(), runtime.clone(), shared);
+        let left = settings.pool_size - lanes.size();
+        let (connections, following) = if left > 1 {
+            (build(manager(), left - 1)?, build(manager(), 1)?)
+        } else {
+            let connections = build(manager(), left)?;
+            (connections.clone(), connections)
+        };
         let metrics = Metrics::register(registry)?;
         PoolGauges::register(connections.clone(), Arc::clone(&lanes), registry)?;
-        Ok(Self { connections, lanes, tls, runtime, metrics, prepared: settings.prepared })
+        Ok(Self { connections, following, lanes, tls, runtime, metrics, prepared: settings.prepared })
     }
 
     /// A connection, as soon as there is one. Bounded by the caller.
     pub(crate) async fn lease(&self) -> Result<Lease<'_>, StoreError> {
-        let object = self.connections.get().await.map_err(|error| match error {
+        self.lease_of(&self.connections).await
+    }
+
+    /// The connection that follows the feed.
+    pub(crate) async fn lease_following(&self) -> Result<Lease<'_>, StoreError> {
+        self.lease_of(&self.following).await
+    }
+
+    async fn lease_of(&self, connections: &deadpool_postgres::Pool) -> Result<Lease<'_>, StoreError> {
+        let object = connections.get().await.map_err(|error| match error {
             PoolError::Backend(error) => StoreError::Unavailable(described(error)),
             error => StoreError::Unavailable(error.into()),
         })?;
@@ -131,6 +167,39 @@ impl Pool {
         .await
     }
 
+    /// Runs a statement of the feed, which reads. As [`Self::run`], but planned once and not compiled: the planner knows nothing of
+    /// how few changes there are between two snapshots, expects millions, and would compile for seconds.
+    pub(crate) async fn follow(
+        &self,
+        statement: &Statement,
+        params: Params<'_>,
+        deadline: Deadline,
+    ) -> Result<Vec<Row>, StoreError> {
+        bounded(deadline, async {
+            // The one that waits may be of before a restart of the server; the next is new.
+            let mut last = None;
+            for _ in 0..2 {
+                let lease = self.lease_following().await?;
+                let answered = async {
+                    lease.prepare(&[statement]).await?;
+                    let begin = lease.batch("begin", concat!("BEGIN READ ONLY; ", as_written!()));
+                    let (query, commit) = (lease.query(statement, params), lease.batch("commit", "COMMIT"));
+                    try_join3(begin, query, commit).await
+                };
+                match answered.await {
+                    Ok(((), rows, ())) => {
+                        lease.keep();
+                        return Ok(rows);
+                    }
+                    Err(error) if error.is_closed() => last = Some(error),
+                    Err(error) => return Err(trouble(error).into()),
+                }
+            }
+            Err(StoreError::Unavailable(last.map_or_else(too_late, described)))
+        })
+        .await
+    }
+
     /// Reads one row, or few, within the deadline, on a connection that others may share.
     pub(crate) async fn read(
         &self,
@@ -152,6 +221,7 @@ impl Pool {
     pub(crate) fn close(&self) {
         self.lanes.close();
         self.connections.close();
+        self.following.close();
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
@@ -211,18 +281,15 @@ impl Lease<'_> {
     }
 
     /// Begins a transaction that is on the disk once it is committed. The server gives up its statements and locks by itself when
-    /// the deadline has passed: a belt for when this process or the network is gone.
+    /// the deadline has passed: a belt for when this process or the network is gone. Where statements are sent right behind it,
+    /// [`LIMITS`] must be prepared.
     pub(crate) async fn begin(&self, deadline: Deadline) -> Result<(), Error> {
         let left = deadline.remaining().as_millis().clamp(1, 3_600_000);
         // Earlier than the deadline, so that there is time to say who was in the way.
-        let lock = (left * 4 / 5).max(1);
-        let mut sql = String::from("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-        for (name, time) in [("statement_timeout", left), ("lock_timeout", lock), ("idle_in_transaction_session_timeout", left)] {
-            // Writing to a String can't fail.
-            let _ = write!(sql, "; SET LOCAL {name} = {time}");
-        }
-        sql.push_str(concat!("; SELECT ", durably!()));
-        self.batch("begin", &sql).await
+        let (lock, left) = ((left * 4 / 5).max(1).to_string(), left.to_string());
+        let limits: [&(dyn ToSql + Sync); 2] = [&left, &lock];
+        let begin = self.batch("begin", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+        try_join(begin, self.query(&LIMITS, &limits)).await.map(drop)
     }
 
     /// Ends an open transaction by undoing it, and returns the connection.

@@ -13,6 +13,14 @@ macro_rules! durably {
 }
 pub(crate) use durably;
 
+/// In a transaction: its statements are planned once, whatever their parameters, and not compiled.
+macro_rules! as_written {
+    () => {
+        "SET LOCAL jit = off; SET LOCAL plan_cache_mode = force_generic_plan"
+    };
+}
+pub(crate) use as_written;
+
 /// One statement. Its types are given, so that it can run unprepared in one round trip too.
 #[derive(Debug)]
 pub(crate) struct Statement {

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::try_join_all;
 use profile_domain::{
-    Changeset, EntityKey, Moment, TenantId,
+    Changeset, EntityKey, Moment, Receipt, TenantId,
     plan::{EntityChange, Plan},
     stored::{FactColumns, receipt_to_json},
 };
@@ -21,8 +21,11 @@ use tokio_postgres::{
 };
 
 use crate::{
-    pool::Lease,
+    commit::{LOCK_EMAILS, LOCK_ENTITIES},
+    entities::ENTITIES,
+    pool::{LIMITS, Lease},
     statement::{Statement, durably},
+    tasks::CANCEL_OF_PROFILES,
 };
 
 pub(crate) static CREATE_FRESH: Statement = Statement::new(
@@ -47,10 +50,36 @@ pub(crate) static CREATE_FRESH: Statement = Statement::new(
     ],
 );
 
+pub(crate) static CHANGE_ONE: Statement = Statement::new(
+    "change_one",
+    include_str!("sql/change_one.sql"),
+    &[
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT8,
+        Type::INT8,
+        Type::TIMESTAMPTZ,
+        Type::INT4,
+        Type::TEXT,
+        Type::JSON,
+        Type::JSON,
+        Type::JSON,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TEXT,
+        Type::JSON,
+        Type::TIMESTAMPTZ,
+    ],
+);
+
 static RELEASE_EMAILS: Statement = Statement::new(
     "emails_release",
-    "DELETE FROM profile_emails AS e USING unnest($2::text[], $3::text[]) AS released (email_key, reference)
-     WHERE e.tenant = $1 AND e.email_key = released.email_key AND e.reference = released.reference",
+    // Each is looked up by its key, as in entities.sql.
+    "DELETE FROM profile_emails AS e USING unnest($2::text[], $3::text[]) AS released (email_key, reference), LATERAL (
+         SELECT ctid FROM profile_emails WHERE tenant = $1 AND email_key = released.email_key OFFSET 0
+     ) AS found
+     WHERE e.ctid = found.ctid AND e.reference = released.reference",
     &[Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY],
 );
 
@@ -82,8 +111,11 @@ static UPDATE_ENTITIES: Statement = Statement::new("entities_update", include_st
 
 static REMOVE_VALUES: Statement = Statement::new(
     "values_remove",
-    "DELETE FROM entity_values AS v USING unnest($2::bigint[], $3::bigint[]) AS removed (key, entity)
-     WHERE v.tenant = $1 AND v.key = removed.key AND v.entity = removed.entity",
+    // Each is looked up by its key, as in entities.sql.
+    "DELETE FROM entity_values AS v USING unnest($2::bigint[], $3::bigint[]) AS removed (key, entity), LATERAL (
+         SELECT ctid FROM entity_values WHERE tenant = $1 AND key = removed.key AND entity = removed.entity OFFSET 0
+     ) AS found
+     WHERE v.ctid = found.ctid",
     &[Type::TEXT, Type::INT8_ARRAY, Type::INT8_ARRAY],
 );
 
@@ -104,7 +136,11 @@ static ADD_MISSING_VALUES: Statement = Statement::new(
 
 static BLANK_FEED: Statement = Statement::new(
     "feed_blank",
-    "UPDATE feed SET changes = NULL WHERE tenant = $1 AND entity = ANY ($2) AND changes IS NOT NULL",
+    // By the life, as in entities.sql by the key.
+    "UPDATE feed AS f SET changes = NULL FROM unnest($2::bigint[]) AS ended (entity), LATERAL (
+         SELECT ctid FROM feed WHERE tenant = $1 AND entity = ended.entity AND changes IS NOT NULL OFFSET 0
+     ) AS found
+     WHERE f.ctid = found.ctid",
     &[Type::TEXT, Type::INT8_ARRAY],
 );
 
@@ -182,11 +218,13 @@ struct Rows<'p> {
     ended_ids: Vec<i64>,
     ended_types: Vec<&'p str>,
     ended_references: Vec<&'p str>,
+    ended_profiles: Vec<&'p str>,
     feed: FeedRows<'p>,
 }
 
-/// Writes a plan and commits the open transaction. `known` are the numbers of the entities that live, `drawn` at least as many
-/// new ones as lives begin. `sent` is set once the server may have been told to commit.
+/// Writes a plan and commits the open transaction, unless tasks are still to come: then [`finish`] does. `known` are the numbers of
+/// the entities that live, `drawn` at least as many new ones as lives begin. `sent` is set once the server may have been told to
+/// commit.
 pub(crate) async fn write(
     lease: &Lease<'_>,
     tenant: &TenantId,
@@ -194,13 +232,16 @@ pub(crate) async fn write(
     plan: &Plan,
     known: &HashMap<EntityKey, i64>,
     drawn: &[i64],
+    clock_offset: i64,
     sent: &AtomicBool,
 ) -> Result<(), Error> {
+    let complete = changeset.tasks.is_empty();
     let rows = Rows::of(plan, known, drawn);
     let tenant = tenant.as_str();
     let released: (Vec<&str>, Vec<&str>) = plan.released.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
     let taken: (Vec<&str>, Vec<&str>) = plan.taken.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
-    let receipt = changeset.idempotency.as_ref().map(|key| (key, Json(receipt_to_json(&plan.receipt))));
+    let idempotency = changeset.idempotency.as_ref().filter(|_| complete);
+    let receipt = idempotency.map(|key| (key, Json(receipt_to_json(&plan.receipt))));
     let now = jiff::Timestamp::from(changeset.now);
 
     let (inserted, updated, feed) = (&rows.inserted, &rows.updated, &rows.feed);
@@ -220,6 +261,7 @@ pub(crate) async fn write(
     push(!rows.missing_keys.is_empty(), &ADD_MISSING_VALUES, vec![&tenant, &rows.missing_keys, &rows.missing_of]);
     push(!rows.ended_ids.is_empty(), &BLANK_FEED, vec![&tenant, &rows.ended_ids]);
     push(!rows.ended_types.is_empty(), &FORGET_RECEIPTS, vec![&tenant, &rows.ended_types, &rows.ended_references]);
+    push(!rows.ended_profiles.is_empty(), &CANCEL_OF_PROFILES, vec![&tenant, &rows.ended_profiles, &clock_offset]);
     push(!feed.types.is_empty(), &APPEND_FEED, feed.params(&tenant, &now));
     if let Some((idempotency, receipt)) = &receipt {
         push(true, &KEEP_RECEIPT, vec![&tenant, &idempotency.route, &idempotency.key, receipt]);
@@ -227,13 +269,31 @@ pub(crate) async fn write(
 
     let statements: Vec<&Statement> = writes.iter().map(|(statement, _)| *statement).collect();
     lease.prepare(&statements).await?;
-    sent.store(true, Ordering::Relaxed);
+    sent.store(complete, Ordering::Relaxed);
     let mut pipeline: Vec<Sent<'_>> = Vec::with_capacity(writes.len() + 1);
     for (statement, params) in &writes {
         pipeline.push(Box::pin(async move { lease.query(statement, params).await.map(drop) }));
     }
-    pipeline.push(Box::pin(lease.batch("commit", "COMMIT")));
+    if complete {
+        pipeline.push(Box::pin(lease.batch("commit", "COMMIT")));
+    }
     try_join_all(pipeline).await.map(drop)
+}
+
+/// Keeps a receipt that names tasks, and commits.
+pub(crate) async fn finish(
+    lease: &Lease<'_>,
+    tenant: &TenantId,
+    changeset: &Changeset,
+    receipt: &Receipt,
+    sent: &AtomicBool,
+) -> Result<(), Error> {
+    if let Some(idempotency) = &changeset.idempotency {
+        let receipt = Json(receipt_to_json(receipt));
+        lease.query(&KEEP_RECEIPT, &[&tenant.as_str(), &idempotency.route, &idempotency.key, &receipt]).await?;
+    }
+    sent.store(true, Ordering::Relaxed);
+    lease.batch("commit", "COMMIT").await
 }
 
 /// Writes a plan that creates one entity, in one statement that commits by itself. `false` if its address is taken, and nothing
@@ -265,6 +325,62 @@ pub(crate) async fn create_fresh(lease: &Lease<'_>, tenant: &TenantId, now: Mome
     lease.query(&CREATE_FRESH, &params).await.map(|rows| !rows.is_empty())
 }
 
+/// What is set in a transaction that writes, and the statements that look for rows before it and in it, for whoever wants to see their plans.
+#[doc(hidden)]
+pub fn explain_writes() -> (&'static str, Vec<(&'static str, &'static [Type])>) {
+    let statements = [
+        &ENTITIES,
+        &CHANGE_ONE,
+        &LOCK_ENTITIES,
+        &LOCK_EMAILS,
+        &UPDATE_ENTITIES,
+        &RELEASE_EMAILS,
+        &REMOVE_VALUES,
+        &BLANK_FEED,
+        &FORGET_RECEIPTS,
+        &KEEP_RECEIPT,
+    ];
+    (LIMITS.sql, statements.map(|statement| (statement.sql, statement.types)).to_vec())
+}
+
+/// Whether a plan is one change of an entity that lives on and keeps its address, so that [`change_one`] can write it.
+pub(crate) fn is_one_change(plan: &Plan) -> bool {
+    let [change] = plan.changes.as_slice() else { return false };
+    let lives_on = change.was_living && change.after.living.is_some() && change.birth.is_none() && !change.ended_life;
+    lives_on && change.feed.len() == 1 && plan.released.is_empty() && plan.taken.is_empty()
+}
+
+/// Writes such a plan in one statement. `false` if the entity isn't what the plan was made from any more, or somebody else is about to
+/// change it, and nothing was written.
+pub(crate) async fn change_one(lease: &Lease<'_>, tenant: &TenantId, now: Moment, plan: &Plan) -> Result<bool, Error> {
+    let [change] = plan.changes.as_slice() else { return Ok(false) };
+    let ([entry], Some(living), Some(before)) = (change.feed.as_slice(), &change.after.living, change.before) else {
+        return Ok(false);
+    };
+    let columns = FactColumns::of(living);
+    let (removed, added): (Vec<i64>, Vec<i64>) =
+        (change.keys_removed.iter().map(|key| key.0).collect(), change.keys_added.iter().map(|key| key.0).collect());
+    let params: [&(dyn ToSql + Sync); 16] = [
+        &tenant.as_str(),
+        &change.key.entity_type.as_str(),
+        &change.key.reference.as_str(),
+        &before.get(),
+        &change.after.version.get(),
+        &jiff::Timestamp::from(living.updated_at),
+        &living.rules_revision,
+        &change.name_key,
+        &Json(&columns.properties),
+        &Json(&columns.provenance),
+        &columns.superseded.as_ref().map(Json),
+        &removed,
+        &added,
+        &entry.kind.as_str(),
+        &Json(&entry.changes),
+        &jiff::Timestamp::from(now),
+    ];
+    lease.query(&CHANGE_ONE, &params).await.map(|rows| !rows.is_empty())
+}
+
 impl<'p> Rows<'p> {
     fn of(plan: &'p Plan, known: &HashMap<EntityKey, i64>, drawn: &[i64]) -> Self {
         let mut rows = Self::default();
@@ -294,6 +410,7 @@ impl<'p> Rows<'p> {
                 rows.ended_ids.extend(before);
                 rows.ended_types.push(entity_type);
                 rows.ended_references.push(reference);
+                rows.ended_profiles.extend(change.key.entity_type.is_profile().then_some(reference));
             }
             for entry in &change.feed {
                 rows.feed.types.push(entity_type);

@@ -100,7 +100,7 @@ impl RedisSettings {
             timeout: OPERATION_TIMEOUT,
             schema,
             entry_bytes: 1 << 20,
-            compress_above: 256,
+            compress_above: 1_024,
             floors: 65_536,
             spans,
         }

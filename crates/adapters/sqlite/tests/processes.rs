@@ -38,7 +38,7 @@ fn replace(number: u128, expect: Expect, document: &Value) -> EntityWrite {
 }
 
 fn changeset(writes: Vec<EntityWrite>) -> Changeset {
-    Changeset { now: Moment::from_micros(1_000_000), writes, idempotency: None }
+    Changeset::of(Moment::from_micros(1_000_000), writes)
 }
 
 fn ada(number: u128) -> Changeset {

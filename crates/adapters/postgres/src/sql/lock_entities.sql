@@ -1,8 +1,12 @@
--- ORDER BY runs before the locks are taken, so every commit locks in the same order. NO KEY, because nothing refers to an
--- entity by a foreign key. Of a row that another commit changed meanwhile, the newest version is given.
-SELECT e.type, e.reference, e.id, e.version, e.created_at, e.updated_at, e.deleted_at, e.rules_revision, e.properties,
-    e.provenance, e.superseded
-FROM unnest($2::text[], $3::text[]) AS wanted (type, reference)
-JOIN entities AS e ON e.tenant = $1 AND e.type = wanted.type AND e.reference = wanted.reference
-ORDER BY e.type, e.reference
-FOR NO KEY UPDATE OF e
+-- In the order given, which is sorted: so every commit locks in the same order. NO KEY, because nothing refers to an entity by a
+-- foreign key. Of a row that another commit changed meanwhile, the newest version is given. Each is looked up by its key, as in
+-- entities.sql.
+SELECT e.*
+FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (type, reference, place)
+CROSS JOIN LATERAL (
+    SELECT type, reference, id, version, created_at, updated_at, deleted_at, rules_revision, properties, provenance, superseded
+    FROM entities
+    WHERE tenant = $1 AND type = wanted.type AND reference = wanted.reference
+    OFFSET 0
+    FOR NO KEY UPDATE
+) AS e

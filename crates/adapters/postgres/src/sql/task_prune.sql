@@ -1,0 +1,18 @@
+-- What ended long ago, tenant by tenant.
+WITH RECURSIVE tenants AS (
+    (SELECT tenant FROM tasks WHERE status IN ('succeeded', 'dead', 'cancelled') ORDER BY tenant LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT tasks.tenant FROM tasks
+        WHERE status IN ('succeeded', 'dead', 'cancelled') AND tasks.tenant > tenants.tenant ORDER BY tasks.tenant LIMIT 1
+    ) FROM tenants WHERE tenants.tenant IS NOT NULL
+), old AS MATERIALIZED (
+    SELECT tenants.tenant, ended.id FROM tenants CROSS JOIN LATERAL (
+        SELECT id FROM tasks
+        WHERE tenant = tenants.tenant AND status IN ('succeeded', 'dead', 'cancelled')
+            AND ended_at < clock_timestamp() + $3 * interval '1 microsecond' - $1 * interval '1 microsecond'
+        ORDER BY ended_at LIMIT $2
+    ) AS ended
+    LIMIT $2
+)
+DELETE FROM tasks USING old WHERE tasks.tenant = old.tenant AND tasks.id = old.id
