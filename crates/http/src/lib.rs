@@ -16,6 +16,7 @@ mod admin;
 
 mod profiles;
 
+mod exports;
 mod tasks;
 
 mod body;

@@ -19,7 +19,7 @@ use utoipa::{
 };
 
 use crate::{
-    operations,
+    exports, operations,
     problem::{Code, Problem},
     profiles, schema, tasks,
 };
@@ -53,6 +53,7 @@ use crate::{
         tasks::read::read,
         tasks::cancel::cancel,
         tasks::retry::retry,
+        exports::read,
         operations::health,
         operations::livez,
         operations::readyz,
@@ -134,6 +135,7 @@ fn failures(operation: &str) -> Vec<Code> {
         "readTask" => &[ASKED, &[Code::TaskNotFound], STORE_READ],
         "cancelTask" => &[ASKED, &[Code::TaskNotFound, Code::TaskEnded], STORE_WRITE],
         "retryTask" => &[ASKED, &[Code::InvalidHeader, Code::TaskNotFound, Code::TaskNotDead], STORE_WRITE],
+        "readExport" => &[&[Code::InvalidParameter, Code::LinkNotValid, Code::TaskNotFound], STORE_READ],
         "readyz" => &[&[Code::NotReady, Code::Internal]],
         _ => &[&[Code::Internal]],
     };

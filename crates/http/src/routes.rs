@@ -14,7 +14,7 @@ use actix_web::{
 };
 
 use crate::{
-    docs, observe, openapi, operations,
+    docs, exports, observe, openapi, operations,
     problem::{Code, Problem},
     profiles, tasks,
 };
@@ -36,6 +36,9 @@ pub(crate) const SUBMIT: &str = "/api/v1/tasks/delayed";
 pub(crate) const TASK: &str = "/api/v1/tasks/{id}";
 /// A dead one again.
 pub(crate) const RETRY: &str = "/api/v1/tasks/{id}/retry";
+
+/// What a task wrote.
+pub(crate) const EXPORTS: &str = "/api/v1/exports";
 
 /// The same for production and for tests.
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -64,7 +67,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             "DELETE, GET, HEAD, OPTIONS",
             [get().to(tasks::read::read), web::delete().to(tasks::cancel::cancel)],
         ))
-        .service(resource(RETRY, "OPTIONS, POST", [web::post().to(tasks::retry::retry)]));
+        .service(resource(RETRY, "OPTIONS, POST", [web::post().to(tasks::retry::retry)]))
+        .service(resource("/api/v1/exports/{id}", READ_ONLY, [get().to(exports::read)]));
     configure_operations(config);
 }
 

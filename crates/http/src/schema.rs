@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub(crate) use lines::{ExportedProfile, ImportLine, ImportOutcome, ImportParameters};
 pub(crate) use tasks::{
-    NewTask, SubmittedTask, Task, TaskListParameters, TaskPage, TaskPath, WaitParameter, with_kinds,
+    ExportParameters, NewTask, SubmittedTask, Task, TaskListParameters, TaskPage, TaskPath, WaitParameter, with_kinds,
 };
 
 /// A profile to be created.

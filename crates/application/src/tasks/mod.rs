@@ -16,11 +16,12 @@ mod worker;
 use std::{sync::Arc, time::Duration};
 
 use profile_domain::task::Backoff;
-use profile_ports::{Objects, Queue};
+use profile_ports::{Objects, Queue, webhooks::Webhooks};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
 pub use dispatch::task_types;
+pub(crate) use kinds::is_export;
 
 use self::{measures::Measures, running::Running};
 
@@ -89,6 +90,8 @@ pub struct WorkTools {
     pub queue: Option<Arc<dyn Queue>>,
     /// Where results go that are too large for rows.
     pub objects: Option<Arc<dyn Objects>>,
+    /// Calls others.
+    pub webhooks: Option<Arc<dyn Webhooks>>,
 }
 
 /// What all who have to do with tasks share in this process.
@@ -96,6 +99,7 @@ pub(crate) struct Work {
     pub(crate) settings: WorkSettings,
     pub(crate) queue: Option<Arc<dyn Queue>>,
     pub(crate) objects: Option<Arc<dyn Objects>>,
+    pub(crate) webhooks: Option<Arc<dyn Webhooks>>,
     /// A task was committed here that may be due.
     pub(crate) committed: Notify,
     /// Whether this process stops.
@@ -110,6 +114,7 @@ impl Work {
             settings,
             queue: tools.queue,
             objects: tools.objects,
+            webhooks: tools.webhooks,
             committed: Notify::new(),
             stopping: watch::Sender::new(false),
             running: Running::default(),

@@ -11,7 +11,7 @@ use profile_domain::{
     Changeset, EntityWrite, Fence, TaskType,
     task::{Again, ClaimedTask, Ending, Run},
 };
-use profile_ports::{Claim, CommitError, Deadline, Renewal, causes, queue::QueueState};
+use profile_ports::{Claim, CommitError, Deadline, ObjectError, Renewal, causes, queue::QueueState};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::AbortHandle,
@@ -304,6 +304,7 @@ impl App {
     async fn forget_ended(&self) {
         loop {
             tokio::time::sleep(PRUNE_EVERY).await;
+            self.remove_exports().await;
             loop {
                 match self.store.prune(self.work.settings.retention, PRUNE_BATCH, Deadline::within(STEP)).await {
                     Ok(PRUNE_BATCH) => tokio::time::sleep(GATHER).await,
@@ -314,6 +315,22 @@ impl App {
                     }
                 }
             }
+        }
+    }
+
+    /// Removes exports together with the tasks that wrote them.
+    async fn remove_exports(&self) {
+        let Some(objects) = &self.work.objects else { return };
+        let kept = i64::try_from(self.work.settings.retention.as_micros()).unwrap_or(i64::MAX);
+        let before = (self.environment.now)().plus_micros(kept.saturating_neg());
+        let removed = async {
+            for old in objects.list("exports", before, PRUNE_BATCH).await? {
+                objects.delete(&old.tenant, &old.key).await?;
+            }
+            Ok::<_, ObjectError>(())
+        };
+        if let Err(error) = removed.await {
+            tracing::warn!(cause = causes(&error), "old exports can't be removed now");
         }
     }
 

@@ -109,6 +109,19 @@ pub(crate) struct Task {
     #[schema(required = false, nullable = false)]
     profile_id: Uuid,
     attempts: Vec<TaskAttempt>,
+    /// What it has written, if it has.
+    #[schema(required = false, nullable = false)]
+    result: TaskResult,
+}
+
+/// Where to fetch what a task has written.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct TaskResult {
+    /// A path that needs nothing else, for an hour.
+    #[schema(format = "uri-reference")]
+    url: String,
+    #[schema(format = DateTime)]
+    expires_at: String,
 }
 
 /// One start of a task.
@@ -201,4 +214,14 @@ pub(crate) fn with_kinds(new_task: RefOr<Schema>) -> RefOr<Schema> {
     });
     let schema = json!({"oneOf": alternatives.collect::<Vec<_>>()});
     serde_json::from_value(schema).unwrap_or(new_task)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ExportParameters {
+    /// Seconds since 1970, as the link has it.
+    expires: i64,
+    /// As the link has it.
+    #[param(min_length = 1, max_length = 256, pattern = "^[A-Za-z0-9_-]+$")]
+    sig: String,
 }

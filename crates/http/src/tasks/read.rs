@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use profile_application::{App, Deadline};
+use profile_domain::Moment;
+use serde_json::json;
 
 use crate::{
     caller::Caller,
     problem::Problem,
     query::{Parameters, invalid},
-    schema,
+    routes, schema,
     settings::Settings,
 };
 
@@ -37,7 +39,13 @@ pub(crate) async fn read(
             app.wait_for_task(&caller.tenant, id, Deadline::within(wait), settings.request_timeout).await?
         }
     };
-    Ok(super::answer(StatusCode::OK).body(super::body(&task).to_string()))
+    let mut body = super::body(&task);
+    if let Some(link) = app.export_link(&caller.tenant, &task, settings.deadline()).await? {
+        let url = format!("{}/{}?expires={}&sig={}", routes::EXPORTS, task.id, link.expires, link.signature);
+        let expires_at = Moment::from_micros(link.expires.saturating_mul(1_000_000));
+        body["result"] = json!({"url": url, "expires_at": expires_at.to_string()});
+    }
+    Ok(super::answer(StatusCode::OK).body(body.to_string()))
 }
 
 fn seconds(text: &str) -> Result<Duration, Problem> {
