@@ -12,6 +12,7 @@ mod environment;
 mod healthcheck;
 mod json_lines;
 mod log_lines;
+mod queue;
 mod serve;
 mod startup;
 mod store;

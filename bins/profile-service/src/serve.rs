@@ -9,8 +9,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use profile_application::{App, Keyring, WorkSettings};
+use profile_application::{App, Deadline, Keyring, WorkSettings};
 use profile_http::{Admin, BuildInfo, Offer, Operations, Service, Settings};
+use profile_ports::Queue;
 use prometheus::Registry;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -21,7 +22,7 @@ use crate::{
     caches::with_caches,
     cli::{self, Role},
     config::{Config, ConfigError, Database},
-    demo, environment, print,
+    demo, environment, print, queue,
     startup::bring_up,
     store::{Opened, Purpose},
     telemetry,
@@ -29,10 +30,12 @@ use crate::{
 };
 
 /// How long requests that are being answered may still take when the service stops. With the longest `SHUTDOWN_GRACE` and
-/// [`CLOSE_TIMEOUT`] this stays within 30 s.
+/// [`QUEUE_TIMEOUT`] and [`CLOSE_TIMEOUT`] this stays within 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long commits that have begun may still take then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long the queue may take to let go.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is served.
 #[derive(Clone, Copy)]
@@ -50,6 +53,8 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     let registry = Registry::new();
     let opened = Opened::open(&config, Purpose::Serving, &registry).await?;
     log_start(&config);
+    let queue = queue::start(&config, &registry)?;
+    let tools = tools(&config, queue.clone())?;
     let app = with_caches(app(&opened, &config), &config, &registry)?.with_work(work_settings(&config), tools, &registry)?;
 
     let operations = Arc::new(Operations::new());
@@ -105,6 +110,9 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
             }
         };
         tokio::join!(handle.stop(true), worked);
+        if let Some(queue) = queue {
+            queue.close(Deadline::within(QUEUE_TIMEOUT)).await;
+        }
         tokio::time::timeout(CLOSE_TIMEOUT, opened.close()).await
     };
     tokio::select! {

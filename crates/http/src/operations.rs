@@ -95,10 +95,14 @@ pub(crate) async fn health(operations: Data<Operations>, app: Data<App>, setting
     let caches: Map<String, Value> =
         app.caches().into_iter().map(|(tier, used)| (tier.to_owned(), if used { "used" } else { "not_used" }.into())).collect();
     let store = if answers { "ok" } else { "down" };
+    let mut checks = json!({"store": {"status": store, "kind": settings.store}, "caches": caches});
+    if let Some(state) = app.queue_state() {
+        checks["queue"] = state.as_str().into();
+    }
     no_store().json(json!({
         "status": status,
         "phase": phase,
-        "checks": {"store": {"status": store, "kind": settings.store}, "caches": caches},
+        "checks": checks,
         "version": settings.build.version,
     }))
 }

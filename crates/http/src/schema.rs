@@ -268,6 +268,19 @@ pub(crate) struct Checks {
     store: StoreCheck,
     /// By tier, `memory` and `redis`; those that are switched off are not here.
     caches: BTreeMap<String, CacheCheck>,
+    /// Not here where no queue is configured.
+    queue: Option<QueueCheck>,
+}
+
+/// How the queue is. Without it tasks start up to a second later, and nothing else.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum QueueCheck {
+    Connected,
+    /// It has no memory or disk space left, and takes nothing.
+    Blocked,
+    /// It can't be reached, or doesn't answer.
+    Away,
 }
 
 /// Whether a cache is used: if not, it costs speed and nothing else.

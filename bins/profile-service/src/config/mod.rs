@@ -8,6 +8,7 @@ mod cache;
 mod database;
 mod duration;
 mod logging;
+mod queue;
 mod redis;
 mod search;
 mod secrets;
@@ -28,6 +29,7 @@ pub(crate) use cache::Cache;
 pub(crate) use database::{Database, Postgres, Sqlite, Tls};
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use logging::{Format, Logging};
+pub(crate) use queue::Queue;
 pub(crate) use redis::Redis;
 pub(crate) use secrets::Secrets;
 pub(crate) use server::Server;
@@ -42,6 +44,7 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     pub(crate) cache: Cache,
     pub(crate) redis: Option<Redis>,
+    pub(crate) queue: Queue,
     pub(crate) tasks: Tasks,
     pub(crate) auth: Auth,
     pub(crate) secrets: Secrets,
@@ -66,6 +69,7 @@ impl Config {
             database: Database::read(source)?,
             cache: Cache::read(source)?,
             redis: Redis::read(source)?,
+            queue: Queue::read(source)?,
             tasks: Tasks::read(source)?,
             secrets: Secrets::read(source)?,
             logging: Logging::read(source)?,
@@ -80,6 +84,7 @@ impl Config {
         values.extend(self.database.in_force());
         values.extend(self.cache.in_force());
         values.extend(Redis::in_force(self.redis.as_ref()));
+        values.extend(self.queue.in_force());
         values.extend(self.tasks.in_force());
         values.extend(Auth::in_force());
         values.extend(self.secrets.in_force());

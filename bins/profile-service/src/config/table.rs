@@ -90,6 +90,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("REDIS_SENTINEL_MASTER", "mymaster", "What the sentinels call the master"),
     secret("REDIS_SENTINEL_PASSWORD", "none", "Password of the sentinels"),
     setting("REDIS_PREFIX", "profile", "What every key begins with: 1–32 of a–z, 0–9, `-` and `_`"),
+    secret(
+        "QUEUE_URI",
+        "none",
+        "RabbitMQ, which tells the workers of all instances at once what is due: `amqp://user:password@host:port/vhost`, or `amqps://…`. They look by themselves every second, with it or without",
+    ),
     setting("TASK_CONCURRENCY", "64", "Tasks of one type that this instance runs at once, 1–10000"),
     setting(
         "TASK_LEASE",

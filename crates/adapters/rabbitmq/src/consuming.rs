@@ -1,12 +1,23 @@
 //! Consuming: what RabbitMQ delivers lies in a buffer, bounded by the prefetch, until someone asks for it.
 
-use std::{collections::VecDeque, num::NonZeroU16, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    num::NonZeroU16,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, future::join_all};
 use lapin::{
     Acker, Channel,
-    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
+    options::{
+        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
+        QueueDeclareOptions,
+    },
     types::FieldTable,
 };
 use parking_lot::Mutex;
@@ -23,6 +34,8 @@ use crate::{
 
 /// Before consuming again what couldn't be, or was taken away.
 const PAUSE: Duration = Duration::from_millis(200);
+/// After so long without a message: a look whether some wait all the same.
+const LOOK: Duration = Duration::from_secs(5);
 /// Words to the server that go together.
 const WORDS: usize = 256;
 
@@ -36,6 +49,8 @@ struct Word {
 #[derive(Default)]
 struct Buffer {
     waiting: Mutex<VecDeque<(Message, Acker)>>,
+    /// Given and not settled.
+    in_hand: AtomicUsize,
     /// Rung when something came.
     bell: Notify,
     /// Rung when the consumer is dropped.
@@ -70,8 +85,10 @@ impl RabbitConsumer {
         }
         let (message, acker) = self.buffer.waiting.lock().pop_front()?;
         self.shared.metrics.consumed.with_label_values(&[message.task_type.as_str()]).inc();
-        let words = self.words.clone();
+        self.buffer.in_hand.fetch_add(1, Ordering::AcqRel);
+        let (words, buffer) = (self.words.clone(), Arc::clone(&self.buffer));
         Some(Delivery::new(message, move |settled| {
+            buffer.in_hand.fetch_sub(1, Ordering::AcqRel);
             // Nobody listens any more where the channel is gone, and with it what was delivered over it.
             let _ = words.send(Word { acker, settled });
         }))
@@ -109,6 +126,7 @@ enum Event {
     Ends(End),
     Came(Option<lapin::Result<lapin::message::Delivery>>),
     Said,
+    Quiet,
 }
 
 /// Why consuming ended.
@@ -182,6 +200,7 @@ impl Driver {
         let consuming = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
         let mut deliveries = link.within(consuming).await?;
         let mut words = Vec::new();
+        let mut suspicion = 0;
         let end = loop {
             let event = tokio::select! {
                 () = self.shared.closing.cancelled() => Event::Ends(End::Closed),
@@ -189,12 +208,20 @@ impl Driver {
                 _ = self.paused.wait_for(|paused| *paused) => Event::Ends(End::Paused),
                 delivery = deliveries.next() => Event::Came(delivery),
                 _ = self.said.recv_many(&mut words, WORDS) => Event::Said,
+                () = tokio::time::sleep(LOOK) => Event::Quiet,
             };
             match event {
                 Event::Ends(end) => break end,
                 Event::Came(Some(Ok(delivery))) => self.keep(delivery).await,
                 Event::Came(Some(Err(_)) | None) => break End::Lost,
                 Event::Said => say(&self.shared, &self.task_type, std::mem::take(&mut words)).await,
+                Event::Quiet => {
+                    suspicion = if self.is_passed_over(link).await { suspicion + 1 } else { 0 };
+                    if suspicion > 1 {
+                        tracing::warn!("task.type" = %self.task_type, "messages wait and don't come; consuming anew");
+                        break End::Lost;
+                    }
+                }
             }
         };
         match end {
@@ -217,6 +244,23 @@ impl Driver {
         }
         self.give_back().await;
         Ok(end)
+    }
+
+    /// Whether messages wait that could be delivered here. It happens where a queue was deleted and declared again: whoever began to
+    /// consume between the two isn't told of its end.
+    async fn is_passed_over(&self, link: &Arc<Link>) -> bool {
+        let held = self.buffer.waiting.lock().len() + self.buffer.in_hand.load(Ordering::Acquire);
+        if held >= usize::from(self.prefetch.get()) {
+            return false;
+        }
+        let look = async {
+            // Its own channel, which ends where there is no such queue.
+            let channel = link.channel().await?;
+            let name = topology::queue_name(&self.shared.settings, &self.task_type);
+            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+            link.within(channel.queue_declare(name.into(), options, FieldTable::default())).await
+        };
+        look.await.map_or(true, |queue| queue.message_count() > 0 || queue.consumer_count() == 0)
     }
 
     /// The one that there is, for deliveries of before a pause must be settled where they came from; or a new one.

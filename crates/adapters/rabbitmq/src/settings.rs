@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// How long a publication may hold its caller: longer than a healthy RabbitMQ needs to write to its disk, and short enough that
 /// whoever waits in vain goes on unharmed.
-pub const PUBLISH_TIMEOUT: Duration = Duration::from_millis(250);
+pub const PUBLISH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where RabbitMQ is and as whom to speak to it. Prints neither user nor password.
 #[derive(Clone, PartialEq, Eq)]

@@ -28,6 +28,12 @@ pub fn task_types() -> Vec<TaskType> {
 }
 
 impl App {
+    /// How the queue is, if there is one: for `/health`.
+    #[must_use]
+    pub fn queue_state(&self) -> Option<QueueState> {
+        self.work.queue.as_ref().map(|queue| queue.state())
+    }
+
     /// Tells the queue of what is due, if there is a queue, until it is dropped. While the queue is away nothing is told, and workers
     /// find what is due by looking.
     pub async fn dispatch_tasks(&self) {
