@@ -48,7 +48,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "127.0.0.1:8081",
         "Where operators are served: `DELETE /cache`, `DELETE /cache/{id}`, `PUT /log-level`. Whoever can connect there may; port `0` takes a free one",
     ),
-    setting("DATA_DIR", "./data", "Folder of the embedded SQLite store and of exports; made if it is missing. Instances that share a database share the exports in it"),
+    setting(
+        "DATA_DIR",
+        "./data",
+        "Folder of the embedded SQLite store and of exports; made if it is missing. Instances that share a database share the exports in it",
+    ),
     setting("DB_HOST", "localhost", "PostgreSQL server. Any `DB_…` that is set selects PostgreSQL instead of SQLite"),
     setting("DB_PORT", "5432", "Its port"),
     setting("DB_USER", "postgres", "User"),

@@ -24,7 +24,9 @@ pub(super) fn read(source: &Source) -> Result<HashMap<TenantId, Vec<WebhookSecre
             return Err(ConfigError::new(format!("{place} in {file} must be a table, such as [tenants.acme]")));
         };
         if let Some(unknown) = settings.keys().find(|key| *key != "webhook_secret") {
-            return Err(ConfigError::new(format!("{place}.{unknown} in {file} is no setting; [{place}] may hold webhook_secret")));
+            return Err(ConfigError::new(format!(
+                "{place}.{unknown} in {file} is no setting; [{place}] may hold webhook_secret"
+            )));
         }
         let wrong = || {
             let allowed = "whsec_ and the base64 of 24–64 random bytes, or a list of such";

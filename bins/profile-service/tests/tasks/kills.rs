@@ -25,7 +25,8 @@ async fn killed_workers_lose_and_repeat_nothing(backend: Backend) {
         let id = create(&server, &profile("Ada", &format!("{number}@example.com"))).await;
         let patch = json!({"attributes": {"number": number}});
         let delay = f64::from(number) * 0.05;
-        let body = json!({"type": "profile.patch", "payload": {"patch": patch}, "profile_id": id, "delay": delay, "max_attempts": 25});
+        let body =
+            json!({"type": "profile.patch", "payload": {"patch": patch}, "profile_id": id, "delay": delay, "max_attempts": 25});
         tasks.push((id, submit(&server, &body).await));
         let slow = json!({"type": "echo", "payload": {"sleep": 0.2}, "delay": delay, "max_attempts": 25});
         tasks.push((String::new(), submit(&server, &slow).await));

@@ -84,7 +84,8 @@ async fn refused_submissions_say_what_is_allowed(backend: Backend) {
 async fn patches_come_when_they_are_due(backend: Backend) {
     let server = backend.start().await;
     let id = create(&server, &profile("Ada", "ada@example.com")).await;
-    let patch = |plan: &str| json!({"type": "profile.patch", "payload": {"patch": {"attributes": {"plan": plan}}}, "profile_id": id});
+    let patch =
+        |plan: &str| json!({"type": "profile.patch", "payload": {"patch": {"attributes": {"plan": plan}}}, "profile_id": id});
     let now = submit(&server, &patch("free")).await;
     until_status(&server, &now, "succeeded").await;
     let shown = server.get_json(&format!("/api/v1/profiles/{id}")).await;
@@ -136,7 +137,10 @@ async fn exports_are_fetched_by_their_link(backend: Backend) {
     let url = done["result"]["url"].as_str().expect("a link").to_owned();
     let fetch = async |url: &str| server.client.get(server.url(url)).send().await.expect("an answer");
     let answer = fetch(&url).await;
-    assert_eq!((answer.status(), &answer.headers()["content-type"]), (StatusCode::OK, &"application/x-ndjson".parse().expect("a value")));
+    assert_eq!(
+        (answer.status(), &answer.headers()["content-type"]),
+        (StatusCode::OK, &"application/x-ndjson".parse().expect("a value"))
+    );
     let lines = answer.text().await.expect("text");
     assert_eq!(lines.lines().count(), 1);
     assert!(lines.contains(&id) && lines.ends_with('\n'), "{lines}");
