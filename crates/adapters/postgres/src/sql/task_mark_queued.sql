@@ -22,12 +22,15 @@ WITH RECURSIVE clock AS MATERIALIZED (
     ) AS due
     ORDER BY due.rank, due.run_at LIMIT $1 * 2
 ), taken AS MATERIALIZED (
-    SELECT tasks.tenant, tasks.id FROM candidates JOIN tasks USING (tenant, id)
-    WHERE status IN ('scheduled', 'queued', 'retrying') AND tasks.run_at <= (SELECT now FROM clock)
-        AND (status <> 'queued' OR queued_at <= (SELECT now FROM clock) - $2 * interval '1 microsecond')
-    ORDER BY candidates.rank, candidates.run_at LIMIT $1
-    FOR UPDATE OF tasks SKIP LOCKED
+    SELECT free.place FROM candidates CROSS JOIN LATERAL (
+        SELECT ctid AS place FROM tasks
+        WHERE tasks.tenant = candidates.tenant AND tasks.id = candidates.id
+            AND status IN ('scheduled', 'queued', 'retrying') AND tasks.run_at <= (SELECT now FROM clock)
+            AND (status <> 'queued' OR queued_at <= (SELECT now FROM clock) - $2 * interval '1 microsecond')
+        FOR UPDATE SKIP LOCKED
+    ) AS free
+    LIMIT $1
 )
 UPDATE tasks SET status = 'queued', queued_at = clock.now
-FROM taken, clock
-WHERE tasks.tenant = taken.tenant AND tasks.id = taken.id
+FROM clock
+WHERE tasks.ctid = ANY (ARRAY(SELECT place FROM taken))
