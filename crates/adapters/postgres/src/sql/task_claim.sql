@@ -26,11 +26,12 @@ WITH RECURSIVE clock AS MATERIALIZED (
     ORDER BY due.rank, due.run_at LIMIT $2 * 4
 ), taken AS MATERIALIZED (
     SELECT free.place FROM candidates CROSS JOIN LATERAL (
-        SELECT ctid AS place FROM tasks
+        SELECT ctid AS place, status, run_at FROM tasks
         WHERE tasks.tenant = candidates.tenant AND tasks.id = candidates.id
-            AND status IN ('scheduled', 'queued', 'retrying') AND tasks.run_at <= (SELECT now FROM clock)
+        OFFSET 0
         FOR UPDATE SKIP LOCKED
     ) AS free
+    WHERE free.status IN ('scheduled', 'queued', 'retrying') AND free.run_at <= (SELECT now FROM clock)
     LIMIT $2
 )
 UPDATE tasks

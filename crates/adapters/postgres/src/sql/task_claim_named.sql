@@ -3,11 +3,11 @@ WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() + $6 * interval '1 microsecond' AS now
 ), taken AS MATERIALIZED (
     SELECT free.place FROM unnest($1::text[], $2::uuid[]) AS named (tenant, id) CROSS JOIN LATERAL (
-        SELECT ctid AS place FROM tasks
-        WHERE tasks.tenant = named.tenant AND tasks.id = named.id AND type = $5
-            AND status IN ('scheduled', 'queued', 'retrying') AND run_at <= (SELECT now FROM clock)
+        SELECT ctid AS place, type, status, run_at FROM tasks WHERE tasks.tenant = named.tenant AND tasks.id = named.id
+        OFFSET 0
         FOR UPDATE SKIP LOCKED
     ) AS free
+    WHERE free.status IN ('scheduled', 'queued', 'retrying') AND free.run_at <= (SELECT now FROM clock) AND free.type = $5
 )
 UPDATE tasks
 SET status = 'running', attempt = attempt + 1, worker = $3, started_at = clock.now,

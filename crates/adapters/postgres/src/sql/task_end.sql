@@ -5,10 +5,11 @@ WITH ended AS MATERIALIZED (
         AS ended (tenant, id, attempt, status, error, wait, given_back)
 ), current AS MATERIALIZED (
     SELECT held.place FROM ended CROSS JOIN LATERAL (
-        SELECT ctid AS place FROM tasks
-        WHERE tasks.tenant = ended.tenant AND tasks.id = ended.id AND tasks.attempt = ended.attempt AND tasks.status = 'running'
+        SELECT ctid AS place, attempt, status FROM tasks WHERE tasks.tenant = ended.tenant AND tasks.id = ended.id
+        OFFSET 0
         FOR UPDATE
     ) AS held
+    WHERE held.attempt = ended.attempt AND held.status = 'running'
 )
 UPDATE tasks
 SET lease_until = NULL, ended_at = clock.now, error = ended.error,
@@ -17,4 +18,4 @@ SET lease_until = NULL, ended_at = clock.now, error = ended.error,
     last_attempt = last_attempt + ended.given_back
 FROM ended, (SELECT clock_timestamp() + $8 * interval '1 microsecond' AS now) AS clock
 WHERE tasks.ctid = ANY (ARRAY(SELECT place FROM current))
-    AND tasks.tenant = ended.tenant AND tasks.id = ended.id AND tasks.attempt = ended.attempt AND tasks.status = 'running'
+    AND tasks.tenant = ended.tenant AND tasks.id = ended.id

@@ -23,12 +23,13 @@ WITH RECURSIVE clock AS MATERIALIZED (
     ORDER BY due.rank, due.run_at LIMIT $1 * 2
 ), taken AS MATERIALIZED (
     SELECT free.place FROM candidates CROSS JOIN LATERAL (
-        SELECT ctid AS place FROM tasks
+        SELECT ctid AS place, status, run_at, queued_at FROM tasks
         WHERE tasks.tenant = candidates.tenant AND tasks.id = candidates.id
-            AND status IN ('scheduled', 'queued', 'retrying') AND tasks.run_at <= (SELECT now FROM clock)
-            AND (status <> 'queued' OR queued_at <= (SELECT now FROM clock) - $2 * interval '1 microsecond')
+        OFFSET 0
         FOR UPDATE SKIP LOCKED
     ) AS free
+    WHERE free.status IN ('scheduled', 'queued', 'retrying') AND free.run_at <= (SELECT now FROM clock)
+        AND (free.status <> 'queued' OR free.queued_at <= (SELECT now FROM clock) - $2 * interval '1 microsecond')
     LIMIT $1
 )
 UPDATE tasks SET status = 'queued', queued_at = clock.now

@@ -3,10 +3,11 @@ WITH runs AS MATERIALIZED (
     SELECT * FROM unnest($1::text[], $2::uuid[], $3::integer[]) AS runs (tenant, id, attempt)
 ), current AS MATERIALIZED (
     SELECT held.place FROM runs CROSS JOIN LATERAL (
-        SELECT ctid AS place FROM tasks
-        WHERE tasks.tenant = runs.tenant AND tasks.id = runs.id AND tasks.attempt = runs.attempt AND tasks.status = 'running'
+        SELECT ctid AS place, attempt, status FROM tasks WHERE tasks.tenant = runs.tenant AND tasks.id = runs.id
+        OFFSET 0
         FOR UPDATE
     ) AS held
+    WHERE held.attempt = runs.attempt AND held.status = 'running'
 )
 UPDATE tasks SET lease_until = clock_timestamp() + ($4 + $5) * interval '1 microsecond'
-WHERE ctid = ANY (ARRAY(SELECT place FROM current)) AND status = 'running'
+WHERE ctid = ANY (ARRAY(SELECT place FROM current))
