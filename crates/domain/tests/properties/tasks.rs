@@ -21,9 +21,11 @@ proptest! {
     #[test]
     fn a_failure_is_dead_at_its_last_attempt_or_where_nothing_helps(attempt in 1_u32..30, last in 1_u32..30, error: String) {
         let maybe = Ending::of_failure(&error, Again::Maybe, attempt, last, 7);
-        prop_assert_eq!(matches!(maybe, Ending::Retry { wait: 7, .. }), attempt < last);
+        let retried = matches!(maybe, Ending::Retry { wait: 7, .. });
+        prop_assert_eq!(retried, attempt < last);
         let never = Ending::of_failure(&error, Again::Never, attempt, last, 7);
-        prop_assert!(matches!(never, Ending::Dead { .. }));
+        let dead = matches!(never, Ending::Dead { .. });
+        prop_assert!(dead);
         let kept = never.error().unwrap_or_default();
         prop_assert!(kept.chars().count() <= MAX_ERROR_CHARS && !kept.chars().any(char::is_control));
     }
