@@ -7,8 +7,8 @@ MAKEFLAGS += --no-print-directory
 
 BINARY := cargo run --locked --quiet --package profile-service --
 NEXTEST := scripts/cargo-tool nextest
-# Everything that needs PostgreSQL or Redis has it in the name of its package, test binary or test.
-NO_SERVERS := not (package(profile-postgres) or package(profile-redis) or binary(/postgres|redis/) or test(/postgres|redis/))
+# Everything that needs PostgreSQL, Redis or RabbitMQ has it in the name of its package, test binary or test.
+NO_SERVERS := not (package(profile-postgres) or package(profile-redis) or binary(/postgres|redis|rabbitmq/) or test(/postgres|redis|rabbitmq/))
 
 .PHONY: help
 help: ## lists every target
@@ -27,7 +27,7 @@ build: setup ## builds what is deployed: target/release/profile-service
 	cargo build --locked --release --package profile-service
 
 .PHONY: test
-test: setup-tests ## runs every test, with private servers: PostgreSQL unless TEST_POSTGRES_URL names one, and Redis
+test: setup-tests ## runs every test, with private servers: PostgreSQL unless TEST_POSTGRES_URL names one, Redis and RabbitMQ
 	@cargo test --locked --quiet --workspace --doc
 	@scripts/with-postgres $(NEXTEST) run --locked --workspace
 
@@ -87,8 +87,9 @@ clean: ## removes what was built; data stays
 .PHONY: setup setup-tests
 setup:
 	@scripts/setup
-# README's calls are made with curl. What the tests use of Python, and Redis, is fetched before they begin, whose time is limited.
+# README's calls are made with curl. What the tests use of Python, Redis and RabbitMQ are fetched before they begin, whose time is limited.
 setup-tests:
 	@scripts/setup curl python3-venv
 	@scripts/redis-server --version >/dev/null
+	@scripts/rabbitmq-server --version >/dev/null
 	@scripts/schemathesis --version >/dev/null

@@ -53,9 +53,23 @@ pub(crate) struct Serve {
     /// Write the address that is listened on to this file, once it is
     #[arg(long, value_name = "FILE")]
     pub(crate) port_file: Option<PathBuf>,
+    /// What to do: answer requests, work on tasks, or both. One alone needs PostgreSQL
+    #[arg(long, value_name = "ROLE", value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
     /// Divide the time for which slow clients are waited for by this: for tests
     #[arg(long, hide = true, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=5))]
     pub(crate) hurry: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Role {
+    /// Answer requests
+    Api,
+    /// Work on tasks, and answer those who ask how it goes
+    Worker,
+    /// Both
+    #[default]
+    All,
 }
 
 #[derive(Args)]

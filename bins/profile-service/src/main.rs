@@ -12,10 +12,12 @@ mod environment;
 mod healthcheck;
 mod json_lines;
 mod log_lines;
+mod queue;
 mod serve;
 mod startup;
 mod store;
 mod telemetry;
+mod tools;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 

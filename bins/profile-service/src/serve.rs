@@ -9,26 +9,33 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use profile_application::{App, Keyring};
-use profile_http::{Admin, BuildInfo, Operations, Service, Settings};
+use profile_application::{App, Deadline, Keyring, WorkSettings};
+use profile_http::{Admin, BuildInfo, Offer, Operations, Service, Settings};
+use profile_ports::Queue;
 use prometheus::Registry;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 use crate::{
     caches::{redis, with_caches},
-    cli,
+    cli::{self, Role},
     config::{Config, ConfigError, Database},
-    demo, environment, print,
+    demo, environment, print, queue,
     startup::bring_up,
     store::{Opened, Purpose},
     telemetry,
+    tools::tools,
 };
 
 /// How long requests that are being answered may still take when the service stops. With the longest `SHUTDOWN_GRACE` and
-/// [`CLOSE_TIMEOUT`] this stays within 30 s.
+/// [`QUEUE_TIMEOUT`] and [`CLOSE_TIMEOUT`] this stays within 30 s.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long commits that have begun may still take then.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(6);
+/// How long the queue may take to let go.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is served.
 #[derive(Clone, Copy)]
@@ -41,12 +48,15 @@ pub(crate) enum Content {
 
 /// Serves until a signal ends it. A second signal ends the process at once.
 pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) -> anyhow::Result<()> {
+    check_role(options.role, &config.database)?;
     let mut signals = Signals::new()?;
     let registry = Registry::new();
     let redis = redis(&config, &registry)?;
     let opened = Opened::open(&config, Purpose::Serving, redis.clone(), &registry).await?;
     log_start(&config);
-    let app = with_caches(app(&opened, &config), &config, redis, &registry)?;
+    let queue = queue::start(&config, &registry)?;
+    let tools = tools(&config, queue.clone())?;
+    let app = with_caches(app(&opened, &config), &config, redis, &registry)?.with_work(work_settings(&config), tools, &registry)?;
 
     let operations = Arc::new(Operations::new());
     let service = Service::new(app.clone(), http_settings(&config, options), Arc::clone(&operations), registry)?;
@@ -62,6 +72,9 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     tracing::info!(address = %address, admin = %admin_address, "listening");
 
     let retention = config.cache.feed_retention;
+    let (ready, started) = oneshot::channel();
+    let worker = (options.role != Role::Api).then(|| tokio::spawn(work(app.clone(), started)));
+    let stopping = app.clone();
     let background = tokio::spawn({
         let (opened, operations) = (opened.clone(), Arc::clone(&operations));
         async move {
@@ -73,7 +86,9 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
                 print(&demo::calls(address));
             }
             operations.set_started();
-            tokio::join!(app.follow_feed(), app.trim_feed(retention));
+            // Nobody listens where there is no worker.
+            let _ = ready.send(());
+            tokio::join!(app.follow_feed(), app.trim_feed(retention), app.dispatch_tasks());
         }
     });
 
@@ -86,7 +101,19 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
         // Whoever routes traffic here learns from `/readyz` and goes elsewhere, while what still comes is answered.
         tokio::time::sleep(config.server.shutdown_grace).await;
         background.abort();
-        handle.stop(true).await;
+        // Those who wait for a task's end have their answer now, and tasks that run their time while requests end.
+        stopping.stop_tasks();
+        let worked = async {
+            if let Some(worker) = worker
+                && tokio::time::timeout(DRAIN_TIMEOUT, worker).await.is_err()
+            {
+                tracing::warn!("tasks that ran could not be handed back in time; their leases end by themselves");
+            }
+        };
+        tokio::join!(handle.stop(true), worked);
+        if let Some(queue) = queue {
+            queue.close(Deadline::within(QUEUE_TIMEOUT)).await;
+        }
         tokio::time::timeout(CLOSE_TIMEOUT, opened.close()).await
     };
     tokio::select! {
@@ -95,6 +122,36 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// An embedded store belongs to one process, which does everything.
+fn check_role(role: Role, database: &Database) -> Result<(), ConfigError> {
+    match (role, database) {
+        (Role::All, _) | (_, Database::Postgres(_)) => Ok(()),
+        (Role::Api | Role::Worker, Database::Sqlite(_)) => Err(ConfigError::new(
+            "--role api and --role worker need PostgreSQL, which several processes can share: an embedded store belongs to one \
+             process; set DB_HOST, or leave --role out",
+        )),
+    }
+}
+
+/// Works on tasks once the start is done, if it ever is.
+async fn work(app: App, started: oneshot::Receiver<()>) {
+    if started.await.is_ok() {
+        app.work().await;
+    }
+}
+
+fn work_settings(config: &Config) -> WorkSettings {
+    WorkSettings {
+        // Known to nobody else, and short enough to be read.
+        worker: format!("{}-{}", std::process::id(), &(environment::environment().new_id)().simple().to_string()[20..]),
+        lease: config.tasks.lease,
+        backoff: config.tasks.backoff,
+        retention: config.tasks.retention,
+        concurrency: config.tasks.concurrency,
+        ..WorkSettings::default()
+    }
 }
 
 /// The use cases over the store.
@@ -114,6 +171,7 @@ fn http_settings(config: &Config, options: &cli::Serve) -> Settings {
     let mut settings = Settings::new(build, store, environment::environment().new_id);
     settings.request_timeout = config.server.request_timeout;
     settings.shutdown_timeout = DRAIN_TIMEOUT;
+    settings.offer = if options.role == Role::Worker { Offer::Operations } else { Offer::Everything };
     settings.hurried(options.hurry.unwrap_or(1))
 }
 

@@ -46,11 +46,8 @@ impl App {
         let key = EntityKey::profile(ProfileId((self.environment.new_id)()));
         let idempotency = once.map(|once| Idempotency { route: ROUTE, key: once.0, fingerprint: fingerprint(&document) });
         let intent = Intent::Replace(document.clone());
-        let changeset = Changeset {
-            now: (self.environment.now)(),
-            writes: vec![EntityWrite { key: key.clone(), intent, expect: Expect::Fresh, required: true }],
-            idempotency,
-        };
+        let write = EntityWrite { key: key.clone(), intent, expect: Expect::Fresh, required: true };
+        let changeset = Changeset { idempotency, ..Changeset::of((self.environment.now)(), vec![write]) };
         let before = self.reads.before_commit(tenant, &key).await;
         let receipt = self.commit_one(tenant, &key, changeset, deadline).await?;
         let mut created = answer(&receipt, document).ok_or(WriteError::Refused(Rejection::Absent))?;

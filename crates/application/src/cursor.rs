@@ -5,7 +5,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use profile_domain::{
-    TenantId,
+    TaskId, TenantId,
     search::{ListQuery, Order, Position},
 };
 
@@ -45,6 +45,45 @@ pub(crate) fn open(keyring: &Keyring, tenant: &TenantId, query: &ListQuery, curs
     keyring
         .verify(key, &signed(tenant, query, id, name_key), signature)
         .then(|| Position { id, name_key: (query.order == Order::Name).then(|| name_key.to_owned()) })
+}
+
+/// The same of a list of tasks, which is `2 | key id | task id | signature`; what else the list is of is signed.
+const TASK_FORMAT: u8 = 2;
+const TASK_BYTES: usize = 1 + 4 + 16;
+
+/// Seals the task after which the next page begins. `None` while no key is known.
+pub(crate) fn seal_task(keyring: &Keyring, tenant: &TenantId, query: [u8; 32], id: TaskId) -> Option<String> {
+    let (key, signature) = keyring.sign(&task_signed(tenant, query, id))?;
+    let key = key.to_be_bytes();
+    let parts: [&[u8]; 4] = [&[TASK_FORMAT], &key, id.0.as_bytes(), &signature];
+    Some(URL_SAFE_NO_PAD.encode(parts.concat()))
+}
+
+/// The id of the key that such a cursor says it was signed with.
+pub(crate) fn task_key_id(cursor: &str) -> Option<u32> {
+    Some(task_parts(cursor)?.0)
+}
+
+/// The task, if the cursor was made here for this tenant and query.
+pub(crate) fn open_task(keyring: &Keyring, tenant: &TenantId, query: [u8; 32], cursor: &str) -> Option<TaskId> {
+    let (key, id, signature) = task_parts(cursor)?;
+    keyring.verify(key, &task_signed(tenant, query, id), &signature).then_some(id)
+}
+
+fn task_parts(cursor: &str) -> Option<(u32, TaskId, Vec<u8>)> {
+    let sealed =
+        Some(cursor).filter(|cursor| cursor.len() <= MAX_CURSOR_CHARS).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())?;
+    if sealed.len() != TASK_BYTES + SIGNATURE_BYTES || sealed[0] != TASK_FORMAT {
+        return None;
+    }
+    let key = u32::from_be_bytes(sealed[1..5].try_into().ok()?);
+    Some((key, TaskId::from_bytes(sealed[5..TASK_BYTES].try_into().ok()?), sealed[TASK_BYTES..].to_vec()))
+}
+
+fn task_signed(tenant: &TenantId, query: [u8; 32], id: TaskId) -> Vec<u8> {
+    // The name of a tenant has no zero byte.
+    let parts: [&[u8]; 5] = [b"task cursor", tenant.as_str().as_bytes(), &[0], &query, id.0.as_bytes()];
+    parts.concat()
 }
 
 fn decode(cursor: &str) -> Option<Vec<u8>> {

@@ -19,7 +19,7 @@ impl App {
     ) -> Result<Option<ConsistencyToken>, WriteError> {
         let key = EntityKey::profile(id);
         let write = EntityWrite { key: key.clone(), intent: Intent::Delete, expect, required: true };
-        let changeset = Changeset { now: (self.environment.now)(), writes: vec![write], idempotency: None };
+        let changeset = Changeset::of((self.environment.now)(), vec![write]);
         let before = self.reads.before_commit(tenant, &key).await;
         let receipt = self.commit_one(tenant, &key, changeset, deadline).await?;
         let Some((_, version)) = receipt.changed_versions().last() else { return Ok(None) };

@@ -162,7 +162,7 @@ impl Restore {
         if writes.is_empty() {
             return Ok(());
         }
-        let changeset = Changeset { now: (self.app.environment.now)(), writes, idempotency: None };
+        let changeset = Changeset::of((self.app.environment.now)(), writes);
         match self.app.store.commit(&self.tenant, changeset, deadline).await {
             Ok(_) => Ok(()),
             Err(CommitError::Refused(refusal)) => {

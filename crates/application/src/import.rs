@@ -188,7 +188,7 @@ impl Import {
                 Some(EntityWrite { key: EntityKey::profile(*id), intent, expect: expect.clone(), required: false })
             })
             .collect();
-        let changeset = Changeset { now, writes, idempotency: None };
+        let changeset = Changeset::of(now, writes);
         let receipt = self.app.store.commit(&self.tenant, changeset, deadline).await.map_err(|error| match error {
             CommitError::Store(error) => error,
             // Nothing is required, there is no key, and a batch is smaller than a changeset may be.

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod cancel_task;
 mod create_profile;
 mod cursor;
 mod delete_profile;
@@ -13,12 +14,18 @@ mod export;
 mod import;
 mod keyring;
 mod list_profiles;
+mod list_tasks;
 mod patch_profile;
 mod profile_body;
+mod read_export;
 mod read_profile;
+mod read_task;
 mod reads;
 mod replace_profile;
 mod reresolve;
+mod retry_task;
+mod submit_task;
+mod tasks;
 mod token;
 mod trim_feed;
 mod write_error;
@@ -30,19 +37,26 @@ use profile_ports::{CommitError, Store, cache::Change};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::reads::Reads;
+use crate::{reads::Reads, tasks::Work};
 
+pub use cancel_task::CancelError;
 pub use create_profile::{Created, OnceKey};
 pub use export::{Restore, RestoreCheck, RestoreError};
 pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResult, Tally};
 pub use keyring::Keyring;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
+pub use list_tasks::{TaskListRequest, TaskPage};
 pub use profile_body::{ProfileBody, SCHEMA};
 pub use profile_ports::{CacheError, Deadline, Servers, StoreError, causes};
+pub use read_export::{ExportError, ExportLink};
 pub use read_profile::ReadError;
+pub use read_task::TaskError;
 pub use reads::{Forwarded, Freshness, MAX_STALENESS, NamedCache, Origin, ReadSettings, SPANS};
 pub use replace_profile::Written;
 pub use reresolve::Reresolved;
+pub use retry_task::RetryError;
+pub use submit_task::{SubmitError, Submitted};
+pub use tasks::{TaskKind, WorkSettings, WorkTools, task_kinds, task_types};
 pub use token::ConsistencyToken;
 pub use write_error::WriteError;
 
@@ -65,6 +79,7 @@ pub struct App {
     environment: Environment,
     keyring: Arc<Keyring>,
     policy: Arc<Policy>,
+    work: Arc<Work>,
 }
 
 impl App {
@@ -73,7 +88,23 @@ impl App {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, environment: Environment, keyring: Option<Keyring>, policy: Policy) -> Self {
         let reads = Arc::new(Reads::uncached(Arc::clone(&store), environment.now));
-        Self { store, reads, environment, keyring: Arc::new(keyring.unwrap_or_default()), policy: Arc::new(policy) }
+        let (keyring, policy) = (Arc::new(keyring.unwrap_or_default()), Arc::new(policy));
+        Self { store, reads, environment, keyring, policy, work: Work::new(WorkSettings::default(), WorkTools::default()) }
+    }
+
+    /// With other settings for its work on tasks, which is measured.
+    ///
+    /// # Errors
+    /// The registry has such metrics already.
+    pub fn with_work(
+        self,
+        settings: WorkSettings,
+        tools: WorkTools,
+        registry: &prometheus::Registry,
+    ) -> prometheus::Result<Self> {
+        let work = Work::new(settings, tools);
+        work.measures.register(registry)?;
+        Ok(Self { work, ..self })
     }
 
     /// With tiers of caches before the store, the nearest first, which believe nothing until [`Self::follow_feed`] runs. What

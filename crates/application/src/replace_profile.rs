@@ -42,7 +42,7 @@ impl App {
     ) -> Result<Written, WriteError> {
         let key = EntityKey::profile(id);
         let write = EntityWrite { key: key.clone(), intent, expect, required: true };
-        let changeset = Changeset { now: (self.environment.now)(), writes: vec![write], idempotency: None };
+        let changeset = Changeset::of((self.environment.now)(), vec![write]);
         let before = self.reads.before_commit(tenant, &key).await;
         let mut receipt = self.commit_one(tenant, &key, changeset, deadline).await?;
         let Some(Entity { version, living: Some(living), .. }) = receipt.states.remove(&key) else {

@@ -40,7 +40,7 @@ impl App {
         // Facts are neither added nor taken away; under newer rules that alone is a change where another fact wins.
         let write = |key| EntityWrite { key, intent: Intent::Merge(Vec::new()), expect: Expect::Present, required: false };
         let writes = keys.into_iter().map(write).collect();
-        let changeset = Changeset { now: (self.environment.now)(), writes, idempotency: None };
+        let changeset = Changeset::of((self.environment.now)(), writes);
         let receipt = self.store.commit(tenant, changeset, deadline).await.map_err(|error| match error {
             CommitError::Store(error) => error,
             error => StoreError::Unavailable(error.into()),

@@ -8,9 +8,10 @@ use thiserror::Error;
 use crate::{
     entity::Entity,
     fact::Fact,
-    key::{EntityKey, FieldName, Version},
+    key::{EntityKey, EntityType, FieldName, Version},
     moment::Moment,
     profile::FieldProblem,
+    task::{Fence, NewTask, TaskReceipt},
 };
 
 /// Entity writes in one changeset, at most.
@@ -28,6 +29,34 @@ pub struct Changeset {
     pub writes: Vec<EntityWrite>,
     /// Makes the whole changeset happen once.
     pub idempotency: Option<Idempotency>,
+    /// Tasks to write down, at most [`crate::task::MAX_TASKS`].
+    pub tasks: Vec<NewTask>,
+    /// Lets it happen only while this run goes on, as whose effect, and makes that a success.
+    pub fence: Option<Fence>,
+}
+
+impl Changeset {
+    /// Writes and nothing else.
+    #[must_use]
+    pub fn of(now: Moment, writes: Vec<EntityWrite>) -> Self {
+        Self { now, writes, idempotency: None, tasks: Vec::new(), fence: None }
+    }
+
+    /// The entity with whose deletion a receipt of this is forgotten: that of the first write, or the profile of the first task.
+    #[must_use]
+    pub fn kept_with(&self) -> Option<EntityKey> {
+        let of_task = || {
+            let reference = self.tasks.first()?.profile.clone()?;
+            Some(EntityKey { entity_type: EntityType::profile(), reference })
+        };
+        self.writes.first().map(|write| write.key.clone()).or_else(of_task)
+    }
+
+    /// Whether it is about tasks, so that it has something to write though no entity changes.
+    #[must_use]
+    pub fn concerns_tasks(&self) -> bool {
+        !self.tasks.is_empty() || self.fence.is_some()
+    }
 }
 
 /// One intent for one entity.
@@ -101,6 +130,8 @@ pub struct Receipt {
     pub outcomes: Vec<ItemReceipt>,
     /// The entities written, as they are now; empty on a replay.
     pub states: HashMap<EntityKey, Entity>,
+    /// One for each task, in order.
+    pub tasks: Vec<TaskReceipt>,
     /// Whether this changeset had been committed before, under its idempotency key.
     pub replay: Replay,
     /// Where the store had come to by then, if its reads may come from where that isn't known yet.

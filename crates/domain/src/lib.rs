@@ -4,7 +4,7 @@
 //! randomness: given the same input it gives the same output, so both stores and every instance agree. Everything that a
 //! store compares (folded e-mail, sort name, search keys, canonical JSON) is computed here, once.
 //!
-//! Read in this order: [`key`], [`fact`], [`entity`], [`changeset`], [`plan`].
+//! Read in this order: [`key`], [`fact`], [`entity`], [`changeset`], [`plan`]; [`task`] stands by itself.
 
 #![warn(missing_docs)]
 
@@ -22,6 +22,7 @@ pub mod properties;
 pub mod rules;
 pub mod search;
 pub mod stored;
+pub mod task;
 pub mod text;
 
 pub use changeset::{
@@ -35,3 +36,4 @@ pub use moment::Moment;
 pub use plan::Policy;
 pub use properties::Properties;
 pub use rules::{Rule, Rules};
+pub use task::{Fence, NewTask, Task, TaskId, TaskReceipt, TaskStatus, TaskType};

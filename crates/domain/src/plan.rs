@@ -45,7 +45,7 @@ pub struct Plan {
     pub released: Vec<(EmailKey, Reference)>,
     /// Reservations to take, sorted by key. None of them is held by anyone once those released are.
     pub taken: Vec<(EmailKey, Reference)>,
-    /// What to answer once this is committed.
+    /// What to answer once this is committed, but for the tasks, of which the store alone knows when they are due.
     pub receipt: Receipt,
 }
 
@@ -246,7 +246,14 @@ impl<'a> Draft<'a> {
             changes,
             released: reservations.released.into_iter().collect(),
             taken: reservations.taken.into_iter().filter_map(|(key, takers)| Some((key, takers.into_iter().next()?.1))).collect(),
-            receipt: Receipt { at: self.changeset.now, outcomes: self.run.outcomes, states, replay: Replay::No, place: None },
+            receipt: Receipt {
+                at: self.changeset.now,
+                outcomes: self.run.outcomes,
+                states,
+                tasks: Vec::new(),
+                replay: Replay::No,
+                place: None,
+            },
         }
     }
 }

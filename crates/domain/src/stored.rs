@@ -16,6 +16,7 @@ use crate::{
     json::normalise,
     key::{EntityKey, EntityType, FieldName, Reference, SourceName, Version},
     moment::Moment,
+    task::{TaskReceipt, TaskStatus},
 };
 
 /// Stored JSON that this code can't have written.
@@ -110,7 +111,8 @@ fn moment(value: &Value) -> Option<Moment> {
     value.as_i64().map(Moment::from_micros)
 }
 
-/// The receipt as it is kept under an idempotency key: the time, and `[type, reference, kind, version]` for each write.
+/// The receipt as it is kept under an idempotency key: the time, `[type, reference, kind, version]` for each write, and `[id,
+/// status, run_at, created_at]` for each task.
 /// Changesets with a key have only required writes, so there are no rejections.
 #[must_use]
 pub fn receipt_to_json(receipt: &Receipt) -> Value {
@@ -128,7 +130,16 @@ pub fn receipt_to_json(receipt: &Receipt) -> Value {
             json!([item.key.entity_type.as_str(), item.key.reference.as_str(), kind, version.map(Version::get)])
         })
         .collect();
-    json!({"at": receipt.at.as_micros(), "outcomes": outcomes})
+    let tasks = receipt.tasks.iter().map(|task| {
+        let [run_at, created_at] = [task.run_at, task.created_at].map(Moment::as_micros);
+        json!([task.id.to_string(), task.status.as_str(), run_at, created_at])
+    });
+    let tasks: Vec<Value> = tasks.collect();
+    let mut stored = json!({"at": receipt.at.as_micros(), "outcomes": outcomes});
+    if !tasks.is_empty() {
+        stored["tasks"] = Value::Array(tasks);
+    }
+    stored
 }
 
 /// The receipt of a replay. `None` is what a deletion leaves: the outcomes are forgotten.
@@ -142,6 +153,7 @@ pub fn receipt_from_json(stored: Option<&Value>) -> Result<Receipt, Malformed> {
             at: Moment::MIN,
             outcomes: Vec::new(),
             states: HashMap::new(),
+            tasks: Vec::new(),
             replay: Replay::Forgotten,
             place: None,
         });
@@ -151,8 +163,24 @@ pub fn receipt_from_json(stored: Option<&Value>) -> Result<Receipt, Malformed> {
         at: moment(&stored["at"]).ok_or(RECEIPT)?,
         outcomes: outcomes.collect::<Result<_, _>>()?,
         states: HashMap::new(),
+        tasks: stored["tasks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|stored| task(stored).ok_or(RECEIPT))
+            .collect::<Result<_, _>>()?,
         replay: Replay::Yes,
         place: None,
+    })
+}
+
+fn task(stored: &Value) -> Option<TaskReceipt> {
+    let [id, status, run_at, created_at] = stored.as_array()?.as_slice() else { return None };
+    Some(TaskReceipt {
+        id: id.as_str()?.parse().ok()?,
+        status: TaskStatus::parse(status.as_str()?)?,
+        run_at: moment(run_at)?,
+        created_at: moment(created_at)?,
     })
 }
 

@@ -16,6 +16,9 @@ mod admin;
 
 mod profiles;
 
+mod exports;
+mod tasks;
+
 mod body;
 mod caller;
 mod conditional;
@@ -39,4 +42,4 @@ pub use metrics::HttpMetrics;
 pub use openapi::openapi;
 pub use operations::Operations;
 pub use server::{Service, app, serve};
-pub use settings::{AuthMode, BuildInfo, Pace, Settings};
+pub use settings::{AuthMode, BuildInfo, Offer, Pace, Settings};

@@ -20,10 +20,9 @@ pub(crate) fn key(request: &HttpRequest) -> Result<Option<OnceKey>, Problem> {
     }
 }
 
-/// Refuses a key where nothing could keep its promise.
-pub(crate) fn refuse(request: &HttpRequest) -> Result<(), Problem> {
+/// Refuses a key where nothing could keep its promise, and says why.
+pub(crate) fn refuse(request: &HttpRequest, detail: &'static str) -> Result<(), Problem> {
     if request.headers().contains_key(&KEY_HEADER) {
-        let detail = "an import takes no Idempotency-Key: repeat it as it is, and what was written is found unchanged";
         return Err(Problem::new(Code::InvalidHeader, detail));
     }
     Ok(())

@@ -19,9 +19,9 @@ use utoipa::{
 };
 
 use crate::{
-    operations,
+    exports, operations,
     problem::{Code, Problem},
-    profiles, schema,
+    profiles, schema, tasks,
 };
 
 #[derive(OpenApi)]
@@ -36,6 +36,7 @@ use crate::{
     ),
     tags(
         (name = "profiles", description = "Profiles of a tenant"),
+        (name = "tasks", description = "Work for later"),
         (name = "operations", description = "For probes and for people who run the service"),
     ),
     paths(
@@ -47,6 +48,12 @@ use crate::{
         profiles::replace::replace,
         profiles::patch::patch,
         profiles::delete::delete,
+        tasks::submit::submit,
+        tasks::list::list,
+        tasks::read::read,
+        tasks::cancel::cancel,
+        tasks::retry::retry,
+        exports::read,
         operations::health,
         operations::livez,
         operations::readyz,
@@ -71,6 +78,11 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         let name = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(128));
         attributes.property_names = Some(Box::new(name.build().into()));
         attributes.max_properties = Some(profile_domain::profile::MAX_FIELDS);
+    }
+    if let Some(components) = &mut document.components
+        && let Some(new_task) = components.schemas.remove("NewTask")
+    {
+        components.schemas.insert("NewTask".into(), schema::with_kinds(new_task));
     }
     document
 }
@@ -105,6 +117,7 @@ const ONE: &[Code] = &[Code::InvalidHeader, Code::NotFound];
 const CONDITIONS: &[Code] = &[Code::VersionConflict, Code::PreconditionFailed];
 const ONCE: &[Code] =
     &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::NotFound, Code::AlreadyExists];
+const ONCE_TASK: &[Code] = &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::TaskNotFound];
 
 /// What can go wrong with an operation.
 fn failures(operation: &str) -> Vec<Code> {
@@ -116,6 +129,12 @@ fn failures(operation: &str) -> Vec<Code> {
         "importProfiles" => &[ASKED, LINES, STORE_WRITE],
         "exportProfiles" => &[ASKED, STORE_READ],
         "deleteProfile" => &[ASKED, ONE, CONDITIONS, STORE_WRITE],
+        "submitTask" => &[ASKED, BODY, ONCE_TASK, STORE_WRITE],
+        "listTasks" => &[ASKED, &[Code::InvalidCursor], STORE_READ],
+        "readTask" => &[ASKED, &[Code::TaskNotFound], STORE_READ],
+        "cancelTask" => &[ASKED, &[Code::TaskNotFound, Code::TaskEnded], STORE_WRITE],
+        "retryTask" => &[ASKED, &[Code::InvalidHeader, Code::TaskNotFound, Code::TaskNotDead], STORE_WRITE],
+        "readExport" => &[&[Code::InvalidParameter, Code::LinkNotValid, Code::TaskNotFound], STORE_READ],
         "readyz" => &[&[Code::NotReady, Code::Internal]],
         _ => &[&[Code::Internal]],
     };
@@ -131,9 +150,9 @@ fn finish(operation: &mut Operation) {
             add_failure(response, code);
         }
     }
-    let profiles = operation.tags.iter().flatten().any(|tag| tag == "profiles");
+    let of_a_tenant = operation.tags.iter().flatten().any(|tag| tag == "profiles" || tag == "tasks");
     let parameters = operation.parameters.get_or_insert_default();
-    if profiles {
+    if of_a_tenant {
         parameters.extend(schema::Tenant::into_params(|| Some(ParameterIn::Header)).into_iter().map(RefOr::T));
     }
     parameters.push(RefOr::T(request_id()));
@@ -167,6 +186,9 @@ fn add_headers(response: &mut Response, status: &str, operation: &str) {
     add("X-Request-ID", text("The request's id, as sent or as made here."));
     if status == "201" {
         add("Location", text("The path of the new profile."));
+    }
+    if operation == "submitTask" && status == "202" {
+        add("Location", text("The path of the task."));
     }
     if tagged && ["200", "201", "304", "412"].contains(&status) {
         add("ETag", text("Names the profile's version, for `If-Match` and `If-None-Match`."));

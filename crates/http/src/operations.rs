@@ -99,10 +99,14 @@ pub(crate) async fn health(operations: Data<Operations>, app: Data<App>, setting
         store["primary"] = if primary { "known" } else { "unknown" }.into();
         store["replicas"] = json!({"used": replicas, "not_used": resting});
     }
+    let mut checks = json!({"store": store, "caches": caches});
+    if let Some(state) = app.queue_state() {
+        checks["queue"] = state.as_str().into();
+    }
     no_store().json(json!({
         "status": status,
         "phase": phase,
-        "checks": {"store": store, "caches": caches},
+        "checks": checks,
         "version": settings.build.version,
     }))
 }

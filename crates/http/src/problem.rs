@@ -57,6 +57,10 @@ table! {
     IdempotencyKeyReused  UNPROCESSABLE_ENTITY    "IDEMPOTENCY_KEY_REUSED"   "The idempotency key belongs to another request";
     IdempotencyInProgress CONFLICT                "IDEMPOTENCY_IN_PROGRESS"  "The same request is in progress";
     NotFound              NOT_FOUND               "NOT_FOUND"                "There is no such profile";
+    TaskNotFound          NOT_FOUND               "TASK_NOT_FOUND"           "There is no such task";
+    TaskEnded             CONFLICT                "TASK_ENDED"               "The task has ended";
+    TaskNotDead           CONFLICT                "TASK_NOT_DEAD"            "The task is not dead";
+    LinkNotValid          FORBIDDEN               "LINK_NOT_VALID"           "The link is not valid";
     AlreadyExists         CONFLICT                "ALREADY_EXISTS"           "The profile exists already";
     EmailTaken            CONFLICT                "EMAIL_TAKEN"              "The e-mail address is taken";
     VersionConflict       PRECONDITION_FAILED     "VERSION_CONFLICT"         "The profile is at another version";

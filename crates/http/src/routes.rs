@@ -14,9 +14,9 @@ use actix_web::{
 };
 
 use crate::{
-    docs, observe, openapi, operations,
+    docs, exports, observe, openapi, operations,
     problem::{Code, Problem},
-    profiles,
+    profiles, tasks,
 };
 
 /// The collection of profiles.
@@ -27,6 +27,18 @@ pub(crate) const IMPORT: &str = "/api/v1/profiles/import";
 pub(crate) const EXPORT: &str = "/api/v1/profiles/export";
 /// One profile. What stands before it is no id.
 pub(crate) const PROFILE: &str = "/api/v1/profiles/{id}";
+
+/// The collection of tasks.
+pub(crate) const TASKS: &str = "/api/v1/tasks";
+/// Where they are submitted.
+pub(crate) const SUBMIT: &str = "/api/v1/tasks/delayed";
+/// One task. What stands before it is no id.
+pub(crate) const TASK: &str = "/api/v1/tasks/{id}";
+/// A dead one again.
+pub(crate) const RETRY: &str = "/api/v1/tasks/{id}/retry";
+
+/// What a task wrote.
+pub(crate) const EXPORTS: &str = "/api/v1/exports";
 
 /// The same for production and for tests.
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -48,6 +60,21 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
                 web::delete().to(profiles::delete::delete),
             ],
         ))
+        .service(resource(TASKS, READ_ONLY, [get().to(tasks::list::list)]))
+        .service(resource(SUBMIT, "OPTIONS, POST", [web::post().to(tasks::submit::submit)]))
+        .service(resource(
+            TASK,
+            "DELETE, GET, HEAD, OPTIONS",
+            [get().to(tasks::read::read), web::delete().to(tasks::cancel::cancel)],
+        ))
+        .service(resource(RETRY, "OPTIONS, POST", [web::post().to(tasks::retry::retry)]))
+        .service(resource("/api/v1/exports/{id}", READ_ONLY, [get().to(exports::read)]));
+    configure_operations(config);
+}
+
+/// How the service is, for a process that does nothing but work on tasks.
+pub(crate) fn configure_operations(config: &mut ServiceConfig) {
+    config
         .service(resource("/health", READ_ONLY, [get().to(operations::health)]))
         .service(resource("/livez", READ_ONLY, [get().to(operations::livez)]))
         .service(resource("/readyz", READ_ONLY, [get().to(operations::readyz)]))

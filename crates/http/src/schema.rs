@@ -5,6 +5,7 @@
 #![expect(dead_code, reason = "no value of these types is ever made; only their shape is wanted")]
 
 mod lines;
+mod tasks;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,9 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 pub(crate) use lines::{ExportedProfile, ImportLine, ImportOutcome, ImportParameters};
+pub(crate) use tasks::{
+    ExportParameters, NewTask, SubmittedTask, Task, TaskListParameters, TaskPage, TaskPath, WaitParameter, with_kinds,
+};
 
 /// A profile to be created.
 #[derive(Deserialize, ToSchema)]
@@ -264,6 +268,19 @@ pub(crate) struct Checks {
     store: StoreCheck,
     /// By tier, `memory` and `redis`; those that are switched off are not here.
     caches: BTreeMap<String, CacheCheck>,
+    /// Not here where no queue is configured.
+    queue: Option<QueueCheck>,
+}
+
+/// How the queue is. Without it tasks start up to a second later, and nothing else.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum QueueCheck {
+    Connected,
+    /// It has no memory or disk space left, and takes nothing.
+    Blocked,
+    /// It can't be reached, or doesn't answer.
+    Away,
 }
 
 /// Whether a cache is used: if not, it costs speed and nothing else.
@@ -399,7 +416,7 @@ pub(crate) struct IdempotencyKey {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct Tenant {
-    /// The tenant whose profiles are meant.
+    /// The tenant whose profiles and tasks are meant.
     #[serde(rename = "X-Tenant-ID")]
     #[param(required = false, nullable = false, default = "default", min_length = 1, max_length = 63, pattern = "^[a-z0-9-]+$")]
     tenant: String,

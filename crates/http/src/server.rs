@@ -16,7 +16,7 @@ use actix_web::{
 use prometheus::Registry;
 
 use crate::{
-    Admin, HttpMetrics, Operations, Settings, admin,
+    Admin, HttpMetrics, Offer, Operations, Settings, admin,
     connection::{self, Backlog, Connection, Limits},
     observe, routes,
 };
@@ -58,7 +58,11 @@ pub fn app(
 ) -> App<
     impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()> + use<>,
 > {
-    observed(service, routes::configure)
+    let configure: fn(&mut ServiceConfig) = match service.settings.offer {
+        Offer::Everything => routes::configure,
+        Offer::Operations => routes::configure_operations,
+    };
+    observed(service, configure)
 }
 
 /// Some routes, with what happens around each.

@@ -34,6 +34,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// Connections that one worker serves at once; 10,000.
     pub max_connections: usize,
+    /// What can be asked.
+    pub offer: Offer,
     /// Who may ask.
     pub auth: AuthMode,
     /// The kind of store, as `/health` names it: `sqlite` or `postgres`.
@@ -60,6 +62,15 @@ impl Pace {
     pub(crate) fn is_too_slow(&self, bytes: u64) -> bool {
         bytes < u64::from(self.bytes_per_second) * self.window.as_secs()
     }
+}
+
+/// What can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Every route.
+    Everything,
+    /// How the service is, and nothing of its data.
+    Operations,
 }
 
 /// Who may ask, and how the tenant is known.
@@ -96,6 +107,7 @@ impl Settings {
             keep_alive: Duration::from_secs(15),
             shutdown_timeout: Duration::from_secs(20),
             max_connections: 10_000,
+            offer: Offer::Everything,
             auth: AuthMode::None,
             store,
             build,

@@ -129,7 +129,7 @@ impl Vary for EntityWrite {
 
 /// Writes to commit at a time.
 pub(crate) fn changeset(seconds: i64, writes: impl IntoIterator<Item = EntityWrite>) -> Changeset {
-    Changeset { now: at(seconds), writes: writes.into_iter().collect(), idempotency: None }
+    Changeset::of(at(seconds), writes.into_iter().collect())
 }
 
 /// The same, to happen once.

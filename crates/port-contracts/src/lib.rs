@@ -2,7 +2,8 @@
 //!
 //! An adapter implements [`Fixture`] in its tests and calls [`store_contract!`], which makes one test of every case, so that
 //! the runner runs them in parallel. A case gets a store of its own and nothing else, and takes what it must know beyond the
-//! port (rows, indexes, plans) through the fixture. So does an adapter of a cache, with [`CacheFixture`] and [`cache_contract!`].
+//! port (rows, indexes, plans) through the fixture. So does an adapter of a cache, with [`CacheFixture`] and [`cache_contract!`],
+//! one of a queue, with [`QueueFixture`] and [`queue_contract!`], and one of objects, with [`ObjectsFixture`] and [`objects_contract!`].
 
 #![expect(clippy::missing_panics_doc, reason = "a case says by panicking that an adapter breaks its contract")]
 
@@ -13,14 +14,19 @@ pub mod disk;
 mod entities;
 mod feed;
 mod model;
+mod objects;
+mod process;
+mod queue;
+pub mod rabbitmq;
 mod random;
 pub mod redis;
 mod replicas;
 mod scale;
 mod secrets;
+mod tasks;
 pub mod timelines;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use profile_domain::{EntityKey, Policy, TenantId, Version, plan::ChangeKind, search::ListQuery};
@@ -28,8 +34,11 @@ use profile_ports::Store;
 use serde_json::{Map, Value};
 
 pub use cache::{CacheFixture, CacheLimits, CacheSize, Planted};
+pub use objects::ObjectsFixture;
+pub use queue::QueueFixture;
 pub use random::{Random, seed};
 pub use scale::scaled;
+pub use tasks::table::{TaskBug, TaskTable};
 
 /// A fresh, isolated store, and a look behind its port.
 #[async_trait]
@@ -51,6 +60,9 @@ pub trait Fixture: Sized + Send + Sync + 'static {
 
     /// Every index of every table, those behind keys included, with its columns in order.
     async fn indexes(&self) -> Vec<Index>;
+
+    /// Moves the clock by which the store's tasks are due.
+    fn shift_clock(&self, by: Duration);
 
     /// The query plan of the statement that answers this query, as the store explains it.
     async fn list_plan(&self, tenant: &TenantId, query: &ListQuery) -> String;
@@ -140,6 +152,31 @@ macro_rules! store_cases {
                 renewing_begins_another_incarnation
                 trimming_leaves_the_rest
                 unread_changes_tell_their_age
+                // tasks
+                cancelled_tasks_never_start
+                cancelling_a_run_lets_success_stand
+                claims_are_exclusive
+                delays_go_by_the_stores_clock
+                deletion_cancels_tasks
+                due_tasks_are_queued_once
+                effects_are_fenced
+                ended_leases_are_rescued
+                ended_tasks_are_pruned
+                endings_are_fenced
+                leases_are_renewed_while_they_last
+                named_tasks_are_claimed
+                nothing_is_claimed_early
+                one_of_many_effects_counts
+                tasks_are_committed_with_their_data
+                tasks_are_listed
+                tasks_belong_to_the_living
+                tasks_come_back_whole
+                tasks_of_tenants_are_apart
+                tenants_take_turns
+                the_dead_are_retried
+                unique_keys_hold_until_the_first_start
+                unique_submissions_race_to_one
+                waiting_tasks_are_counted
                 // secrets
                 secrets_made_once
                 secrets_rotate_keeping_two
@@ -203,7 +240,10 @@ pub mod cases {
         },
         feed::*,
         model::model_agrees,
+        objects::*,
+        queue::{giving::*, room::*, waiting::*},
         replicas::*,
         secrets::*,
+        tasks::{cancelling::*, committing::*, ending::*, keeping::*, starting::*},
     };
 }

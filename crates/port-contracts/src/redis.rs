@@ -4,24 +4,15 @@
 //! are the distribution's, by `scripts/redis-server`.
 
 mod cluster;
-mod process;
 mod resp;
 mod sentinel;
 
-use std::{
-    fs, io,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, io, path::PathBuf, time::Instant};
 
 pub use cluster::RedisCluster;
 pub use sentinel::RedisSentinel;
 
-use process::Process;
-
-/// Longer than anything takes on a busy machine.
-const CEILING: Duration = Duration::from_mins(1);
-const POLL: Duration = Duration::from_millis(10);
+use crate::process::{self, CEILING, POLL, Process, free_port};
 
 /// A server. It is ended when this is dropped, and when the test's process ends.
 pub struct RedisServer {
@@ -47,7 +38,7 @@ impl RedisServer {
             let port = free_port().await;
             let mut server = Self {
                 port,
-                folder: process::fresh_folder(port),
+                folder: process::fresh_folder("redis", port),
                 password: after(&arguments, "--requirepass"),
                 arguments: arguments.clone(),
                 process: None,
@@ -149,7 +140,7 @@ impl RedisServer {
             arguments.extend(["--port", &port, "--bind", "127.0.0.1", "--dir", &folder, "--save", "", "--daemonize", "no"]);
             arguments.extend(["--appendonly", "no", "--loglevel", "notice", "--enable-debug-command", "yes"]);
         }
-        let process = Process::spawn(&arguments, &self.folder);
+        let process = Process::spawn("redis-server", &arguments, &self.folder);
         let began = Instant::now();
         let mine = format!("process_id:{}", process.pid);
         while process.is_alive() {
@@ -167,15 +158,4 @@ impl RedisServer {
 
 fn after(arguments: &[String], name: &str) -> Option<String> {
     arguments.iter().skip_while(|argument| *argument != name).nth(1).cloned()
-}
-
-/// Below those that the system gives to clients.
-async fn free_port() -> u16 {
-    let mut random = crate::random::Random::new(crate::random::seed() ^ u64::from(std::process::id()));
-    loop {
-        let port = 10_000 + u16::try_from(random.below(10_000)).expect("below 10,000");
-        if tokio::net::TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
-            return port;
-        }
-    }
 }

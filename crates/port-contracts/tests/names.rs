@@ -19,6 +19,19 @@ profile_port_contracts::cache_cases! { cache_names [] }
 
 /// Of the port that has no cases for a fixture.
 const TIMELINES: &[&str] = &["timelines_only_rise"];
+macro_rules! queue_names {
+    ([] $($case:ident)*) => {
+        const QUEUE: &[&str] = &[$(stringify!($case)),*];
+    };
+}
+profile_port_contracts::queue_cases! { queue_names [] }
+
+macro_rules! object_names {
+    ([] $($case:ident)*) => {
+        const OBJECTS: &[&str] = &[$(stringify!($case)),*];
+    };
+}
+profile_port_contracts::object_cases! { object_names [] }
 
 /// Everything in the docs that is written as [`case_name`].
 fn named_in_docs() -> BTreeSet<String> {
@@ -38,12 +51,13 @@ fn named_in_docs() -> BTreeSet<String> {
 
 #[test]
 fn every_case_that_the_docs_name_exists_and_the_other_way_round() {
-    let promised: BTreeSet<String> = PROMISED.iter().chain(CACHE).chain(TIMELINES).map(|name| (*name).to_owned()).collect();
+    let promised: BTreeSet<String> =
+        PROMISED.iter().chain(CACHE).chain(TIMELINES).chain(QUEUE).chain(OBJECTS).map(|name| (*name).to_owned()).collect();
     assert_eq!(named_in_docs(), promised);
 }
 
 #[test]
 fn no_case_is_listed_twice() {
-    let all: BTreeSet<&str> = PROMISED.iter().chain(BEYOND).chain(CACHE).copied().collect();
-    assert_eq!(all.len(), PROMISED.len() + BEYOND.len() + CACHE.len());
+    let all: BTreeSet<&str> = PROMISED.iter().chain(BEYOND).chain(CACHE).chain(QUEUE).chain(OBJECTS).copied().collect();
+    assert_eq!(all.len(), PROMISED.len() + BEYOND.len() + CACHE.len() + QUEUE.len() + OBJECTS.len());
 }

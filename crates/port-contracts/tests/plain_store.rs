@@ -6,8 +6,8 @@ mod plain;
 
 use std::thread;
 
-use plain::{Bug, Plain};
-use profile_port_contracts::cases;
+use plain::{Bug, Plain, of_tasks};
+use profile_port_contracts::{TaskBug, cases};
 
 mod without_bugs {
     use super::{Bug, Plain};
@@ -86,4 +86,35 @@ planted! {
     telling_the_age_of_what_was_read: AgeOfTheRead is noticed by unread_changes_tell_their_age;
     keeping_the_incarnation: KeepsTheIncarnation is noticed by renewing_begins_another_incarnation;
     sharing_an_index: SharedIndex is noticed by every_index_starts_with_the_tenant;
+}
+
+macro_rules! planted_in_tasks {
+    ($($name:ident: $bug:ident is noticed by $($case:ident)+;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                $(must_fail(stringify!($case), cases::$case::<Plain<{ of_tasks(TaskBug::$bug) }>>);)+
+            }
+        )*
+    };
+}
+
+planted_in_tasks! {
+    starting_what_runs: ClaimsTwice is noticed by claims_are_exclusive named_tasks_are_claimed;
+    starting_early: Early is noticed by nothing_is_claimed_early delays_go_by_the_stores_clock;
+    serving_one_tenant_first: OneTenantFirst is noticed by tenants_take_turns due_tasks_are_queued_once;
+    ending_any_attempt: EndsUnfenced is noticed by endings_are_fenced ended_leases_are_rescued leases_are_renewed_while_they_last;
+    taking_effects_of_any_attempt: EffectsUnfenced is noticed by effects_are_fenced one_of_many_effects_counts;
+    leaving_leases_that_ended: NeverRescues is noticed by ended_leases_are_rescued leases_are_renewed_while_they_last;
+    doing_what_was_cancelled: IgnoresCancelling is noticed by cancelling_a_run_lets_success_stand;
+    starting_what_was_cancelled: StartsCancelled is noticed by cancelled_tasks_never_start named_tasks_are_claimed;
+    keeping_tasks_of_the_deleted: OutlivesProfile is noticed by deletion_cancels_tasks tasks_belong_to_the_living;
+    keeping_tasks_of_a_refused_changeset: SurvivesRefusal is noticed by tasks_are_committed_with_their_data;
+    ignoring_unique_keys: IgnoresUnique is noticed by unique_keys_hold_until_the_first_start unique_submissions_race_to_one;
+    keeping_unique_keys_for_ever: UniqueForEver is noticed by unique_keys_hold_until_the_first_start;
+    believing_the_clients_clock: ClientsClock is noticed by delays_go_by_the_stores_clock;
+    telling_the_queue_again: QueuesTwice is noticed by due_tasks_are_queued_once named_tasks_are_claimed;
+    forgetting_what_ended_just_now: PrunesAll is noticed by ended_tasks_are_pruned;
+    giving_the_dead_one_attempt: RetriesOnce is noticed by the_dead_are_retried;
+    showing_tasks_of_others: MixesTenants is noticed by tasks_of_tenants_are_apart;
 }

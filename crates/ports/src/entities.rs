@@ -19,9 +19,19 @@ pub enum CommitError {
     /// A changeset with the same idempotency key is being committed, and didn't end within the deadline.
     #[error("a request with the same idempotency key is in progress")]
     InProgress,
-    /// More than [`profile_domain::changeset::MAX_ITEMS`] writes.
-    #[error("a changeset may hold at most {} writes", profile_domain::changeset::MAX_ITEMS)]
+    /// More than [`profile_domain::changeset::MAX_ITEMS`] writes, or [`profile_domain::task::MAX_TASKS`] tasks.
+    #[error(
+        "a changeset may hold at most {} writes and {} tasks",
+        profile_domain::changeset::MAX_ITEMS,
+        profile_domain::task::MAX_TASKS
+    )]
     TooLarge,
+    /// The run that this was to be the effect of goes on no more: it lost its lease, or has ended.
+    #[error("the run that this was the effect of has ended")]
+    Fenced,
+    /// A task is to belong to a profile that isn't living.
+    #[error("there is no living profile for the task")]
+    NoProfile,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,6 +68,13 @@ pub trait Entities: Send + Sync {
     ///   its key [`unchanged_keeps_its_key`].
     /// - **Told**: every real change appends one feed row with the served values that differ [`feed_tells_every_change`]; a
     ///   deletion blanks the entity's earlier rows [`deletion_blanks_the_feed`].
+    /// - **With its tasks**: tasks are written down with everything else or not at all [`tasks_are_committed_with_their_data`], due by
+    ///   the store's clock [`delays_go_by_the_stores_clock`]. Of those of one type and unique key, one waits for its first start,
+    ///   and the other is told of it or takes its place [`unique_keys_hold_until_the_first_start`]
+    ///   [`unique_submissions_race_to_one`]. The deletion of a profile cancels its tasks and takes their payloads along
+    ///   [`deletion_cancels_tasks`], and none is written down for one that isn't living [`tasks_belong_to_the_living`].
+    /// - **As an effect**: with a fence it happens only while that run goes on, and is its success [`effects_are_fenced`]
+    ///   [`one_of_many_effects_counts`].
     /// - **Exact**: values come back as they were normalised [`values_round_trip`].
     ///
     /// Dropping the future neither stops nor halves a commit that has begun [`dropped_commit_is_whole`].

@@ -1,8 +1,9 @@
 //! What the application needs from outside, as traits, with the closed set of errors each can give.
 //!
 //! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
-//! adapter to it. There are three ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
-//! adapters and among the contracts; the [`Cache`]; and [`Timelines`], which a store is told of by others.
+//! adapter to it. There are six ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
+//! adapters and among the contracts; [`Timelines`], which a store is told of by others; the [`Cache`]; the [`Queue`]; the
+//! [`Objects`]; and the [`Webhooks`], whose only adapter is tested where it is.
 
 #![warn(missing_docs)]
 #![allow(
@@ -15,9 +16,13 @@ pub mod cache;
 mod deadline;
 mod entities;
 mod feed;
+pub mod objects;
+pub mod queue;
 mod replicas;
 mod secrets;
+mod tasks;
 mod timelines;
+pub mod webhooks;
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -27,13 +32,17 @@ pub use cache::{Cache, CacheError};
 pub use deadline::Deadline;
 pub use entities::{CommitError, Entities};
 pub use feed::{Detail, Feed, FeedPage, FeedState, Numbered};
+pub use objects::{ObjectError, ObjectKey, Objects};
+pub use queue::{Queue, QueueError};
 pub use replicas::{AsOf, By, Replicas, Seen, Servers};
 pub use secrets::{SecretKey, Secrets};
+pub use tasks::{Claim, Claims, Due, Renewal, TaskDepth, TaskGauges, Tasks};
 pub use timelines::Timelines;
+pub use webhooks::{WebhookError, Webhooks};
 
 /// Where everything is kept: the sum of the ports below.
 #[async_trait]
-pub trait Store: Entities + Replicas + Bulk + Feed + Secrets {
+pub trait Store: Entities + Replicas + Bulk + Feed + Tasks + Secrets {
     /// Asks the store for a sign of life: whether it would answer reads and take writes now.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod cache;
 mod database;
 mod duration;
 mod logging;
+mod queue;
 mod redis;
 mod search;
 mod secrets;
@@ -16,6 +17,8 @@ mod server;
 mod source;
 mod survivorship;
 pub(crate) mod table;
+mod tasks;
+mod tenants;
 
 #[cfg(test)]
 mod tests;
@@ -27,10 +30,12 @@ pub(crate) use cache::Cache;
 pub(crate) use database::{Database, Postgres, Sqlite, Tls};
 pub(crate) use duration::parse as parse_duration;
 pub(crate) use logging::{Format, Logging};
+pub(crate) use queue::Queue;
 pub(crate) use redis::Redis;
 pub(crate) use secrets::Secrets;
 pub(crate) use server::Server;
 pub(crate) use source::{ConfigError, Source};
+pub(crate) use tasks::Tasks;
 
 use profile_domain::Policy;
 
@@ -40,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     pub(crate) cache: Cache,
     pub(crate) redis: Option<Redis>,
+    pub(crate) queue: Queue,
+    pub(crate) tasks: Tasks,
     pub(crate) auth: Auth,
     pub(crate) secrets: Secrets,
     pub(crate) logging: Logging,
@@ -63,6 +70,8 @@ impl Config {
             database: Database::read(source)?,
             cache: Cache::read(source)?,
             redis: Redis::read(source)?,
+            queue: Queue::read(source)?,
+            tasks: Tasks::read(source)?,
             secrets: Secrets::read(source)?,
             logging: Logging::read(source)?,
             policy: Policy { search_fields: search::read(source)?, rules: survivorship::read(source)? },
@@ -76,6 +85,8 @@ impl Config {
         values.extend(self.database.in_force());
         values.extend(self.cache.in_force());
         values.extend(Redis::in_force(self.redis.as_ref()));
+        values.extend(self.queue.in_force());
+        values.extend(self.tasks.in_force());
         values.extend(Auth::in_force());
         values.extend(self.secrets.in_force());
         values.extend(self.logging.in_force());

@@ -48,7 +48,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "127.0.0.1:8081",
         "Where operators are served: `DELETE /cache`, `DELETE /cache/{id}`, `PUT /log-level`. Whoever can connect there may; port `0` takes a free one",
     ),
-    setting("DATA_DIR", "./data", "Folder of the embedded SQLite store; made if it is missing"),
+    setting(
+        "DATA_DIR",
+        "./data",
+        "Folder of the embedded SQLite store and of exports; made if it is missing. Instances that share a database share the exports in it",
+    ),
     setting(
         "DB_HOST",
         "localhost",
@@ -95,6 +99,20 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("REDIS_SENTINEL_MASTER", "mymaster", "What the sentinels call the master"),
     secret("REDIS_SENTINEL_PASSWORD", "none", "Password of the sentinels"),
     setting("REDIS_PREFIX", "profile", "What every key begins with: 1–32 of a–z, 0–9, `-` and `_`"),
+    secret(
+        "QUEUE_URI",
+        "none",
+        "RabbitMQ, which tells the workers of all instances at once what is due: `amqp://user:password@host:port/vhost`, or `amqps://…`. They look by themselves every second, with it or without",
+    ),
+    setting("TASK_CONCURRENCY", "64", "Tasks of one type that this instance runs at once, 1–10000"),
+    setting(
+        "TASK_LEASE",
+        "30s",
+        "How long a task is left to an instance that gives no sign of life, 1s–10m; then another one starts it again",
+    ),
+    setting("TASK_BACKOFF", "30s", "How long a task that failed waits at most, 0s–1h; twice as long with each failure, up to 1h"),
+    setting("TASK_RETENTION", "7d", "How long tasks that have ended can be looked at, 1m–365d"),
+    setting("WEBHOOK_PRIVATE", "false", "`true` lets webhooks go to this machine and to private networks, too"),
     setting("AUTH_MODE", "none on loopback", "Who may call: `none` lets everyone in who can connect. Required off loopback"),
     secret(
         "SECRET_KEY",

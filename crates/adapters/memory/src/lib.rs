@@ -1,16 +1,18 @@
-//! The cache in this process, and [`NoCache`].
+//! The cache in this process, and [`NoCache`]; and the queue in this process, [`MemoryQueue`].
 //!
 //! Every key has one hash, which names its shard; a shard is a part as the port means it: a lock around entries, absences,
 //! floors and mark, so that whatever must be compared and set together is. A hit costs one hash, one lock that is rarely waited
 //! for, one look into a map and a reference; it allocates nothing and writes nothing that another shard's reader looks at.
 //!
 //! The bounds are divided among the shards and each keeps to its share, so that their sum can't be exceeded and no counter is
-//! shared. Modules, in the order to read them: `shard`, `lru`, `floors`, `metrics`, `no_cache`.
+//! shared. Modules, in the order to read them: `shard`, `lru`, `floors`, `metrics`, `no_cache`; and,
+//! apart from these, `queue`.
 
 mod floors;
 mod lru;
 mod metrics;
 mod no_cache;
+mod queue;
 mod shard;
 
 use std::{
@@ -39,6 +41,7 @@ use crate::{
 };
 
 pub use no_cache::NoCache;
+pub use queue::MemoryQueue;
 
 /// What the cache may hold.
 #[derive(Clone)]

@@ -30,6 +30,7 @@ use profile_domain::{
     changeset::MAX_ITEMS,
     plan::{Draft, Plan},
     profile::reserved_email,
+    task::MAX_TASKS,
     text::EmailKey,
 };
 use profile_ports::{BoxError, CommitError, Deadline, StoreError};
@@ -70,18 +71,19 @@ impl PostgresStore {
         changeset: Changeset,
         deadline: Deadline,
     ) -> Result<Receipt, CommitError> {
-        if changeset.writes.len() > MAX_ITEMS {
+        if changeset.writes.len() > MAX_ITEMS || changeset.tasks.len() > MAX_TASKS {
             return Err(CommitError::TooLarge);
         }
         // The look changes nothing, so it may end with its caller, and needs no other thread. What it waits for is bounded.
-        let commit = Commit::new(&self.pool, &self.policy, tenant, &changeset, deadline);
+        let offset = self.clock_offset();
+        let commit = Commit::new(&self.pool, &self.policy, tenant, &changeset, offset, deadline);
         let outlook = match commit.foresee(0).await? {
             Outlook::Unchanged(receipt) => return Ok(receipt),
             outlook => outlook,
         };
         let (pool, policy, tenant) = (self.pool.clone(), Arc::clone(&self.policy), tenant.clone());
         let work = async move {
-            let commit = Commit::new(&pool, &policy, &tenant, &changeset, deadline);
+            let commit = Commit::new(&pool, &policy, &tenant, &changeset, offset, deadline);
             commit.within_deadline(Box::pin(commit.attempts(outlook))).await
         };
         let task = self.commits.spawn_on(work.in_current_span(), self.pool.runtime());
@@ -91,13 +93,15 @@ impl PostgresStore {
 
 /// One call, over all its attempts.
 pub(crate) struct Commit<'a> {
-    pool: &'a Pool,
+    pub(crate) pool: &'a Pool,
     policy: &'a Policy,
     pub(crate) tenant: &'a TenantId,
     pub(crate) changeset: &'a Changeset,
+    /// What tests add to the server's clock.
+    pub(crate) clock_offset: i64,
     deadline: Deadline,
     /// Whether the server may have been told to commit.
-    sent: AtomicBool,
+    pub(crate) sent: AtomicBool,
 }
 
 /// Why an attempt came to nothing.
@@ -116,6 +120,8 @@ pub(crate) enum Setback {
 enum Outlook {
     /// Nothing.
     Unchanged(Receipt),
+    /// One task, and nothing else.
+    Task(Receipt),
     /// Something that is nobody else's yet, unless its address is.
     Fresh(Plan, Foresight),
     /// A change of what was looked at, unless somebody changes it meanwhile.
@@ -140,8 +146,15 @@ struct Locked {
 }
 
 impl<'a> Commit<'a> {
-    fn new(pool: &'a Pool, policy: &'a Policy, tenant: &'a TenantId, changeset: &'a Changeset, deadline: Deadline) -> Self {
-        Self { pool, policy, tenant, changeset, deadline, sent: AtomicBool::new(false) }
+    fn new(
+        pool: &'a Pool,
+        policy: &'a Policy,
+        tenant: &'a TenantId,
+        changeset: &'a Changeset,
+        clock_offset: i64,
+        deadline: Deadline,
+    ) -> Self {
+        Self { pool, policy, tenant, changeset, clock_offset, deadline, sent: AtomicBool::new(false) }
     }
 
     async fn within_deadline<T>(&self, work: impl Future<Output = Result<T, CommitError>>) -> Result<T, CommitError> {
@@ -199,7 +212,14 @@ impl<'a> Commit<'a> {
             Ok(draft) => draft,
         };
         if first_time && draft.is_unchanged() {
-            return Ok(Outlook::Unchanged(draft.settle(&HashMap::new())?.receipt));
+            let receipt = draft.settle(&HashMap::new())?.receipt;
+            if self.changeset.fence.is_none() && self.changeset.tasks.len() == 1 && self.changeset.writes.is_empty() {
+                return Ok(Outlook::Task(receipt));
+            }
+            if self.changeset.concerns_tasks() {
+                return Ok(Outlook::Contested(foresight));
+            }
+            return Ok(Outlook::Unchanged(receipt));
         }
         let living = |key: &&EntityKey| known.get(*key).is_some_and(|entity| entity.living.is_some());
         let named: BTreeSet<&EntityKey> = self.changeset.writes.iter().map(|write| &write.key).collect();
@@ -208,11 +228,13 @@ impl<'a> Commit<'a> {
         if let ([write], true, true) = (self.changeset.writes.as_slice(), first_time, keys.is_empty())
             // That statement knows no floor, and dates the life by the changeset.
             && !matches!(write.intent, Intent::Restore(_))
+            && !self.changeset.concerns_tasks()
         {
             return Ok(Outlook::Fresh(draft.settle(&HashMap::new())?, foresight));
         }
         // Once overtaken, it is changed under its lock.
-        if first_time && earlier == 0 && self.changeset.writes.len() == 1 && foresight.lives == 0 && foresight.emails.is_empty() {
+        let alone = first_time && self.changeset.writes.len() == 1 && !self.changeset.concerns_tasks();
+        if alone && earlier == 0 && foresight.lives == 0 && foresight.emails.is_empty() {
             let plan = draft.settle(&HashMap::new())?;
             if write::is_one_change(&plan) {
                 return Ok(Outlook::Change(plan));
@@ -224,6 +246,7 @@ impl<'a> Commit<'a> {
     async fn attempt(&self, outlook: Outlook, earlier: u32) -> Result<Receipt, Setback> {
         let foresight = match outlook {
             Outlook::Unchanged(receipt) => return Ok(receipt),
+            Outlook::Task(receipt) => return self.enqueue_alone(receipt).await,
             Outlook::Contested(foresight) => foresight,
             Outlook::Fresh(plan, foresight) => match self.create_fresh(plan).await? {
                 Some(receipt) => return Ok(receipt),
@@ -334,16 +357,24 @@ impl<'a> Commit<'a> {
         if self.holder_appeared(&locked) {
             return Err(Setback::Missed("an entity was created after it was looked for".into()));
         }
-        let plan = draft.settle(&locked.holders).map_err(refused)?;
+        let mut plan = draft.settle(&locked.holders).map_err(refused)?;
         let lives = plan.changes.iter().filter(|change| change.birth.is_some()).count();
         if lives > locked.ids.len() {
             let rows = self.draw_ids(lease, lives - locked.ids.len()).await?;
             locked.ids.extend(ids(&rows).map_err(ended)?);
         }
+        self.pass_fence(lease).await?;
         lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
-        let place = write::write(lease, self.tenant, self.changeset, &plan, &locked.loaded.ids, &locked.ids, &self.sent)
-            .await
-            .map_err(|error| self.setback(error))?;
+        let mut written = {
+            let (known, drawn) = (&locked.loaded.ids, &locked.ids);
+            write::write(lease, self.tenant, self.changeset, &plan, known, drawn, self.clock_offset, &self.sent).await
+        };
+        if !self.changeset.tasks.is_empty() && written.is_ok() {
+            plan.receipt.tasks = self.enqueue_all(lease).await?;
+            lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
+            written = write::finish(lease, self.tenant, self.changeset, &plan.receipt, &self.sent).await;
+        }
+        let place = written.map_err(|error| self.setback(error))?;
         Ok(Receipt { place, ..plan.receipt })
     }
 

@@ -28,9 +28,9 @@ impl Commit<'_> {
     /// Whether the key is new. Waits for another changeset that has claimed it and not ended.
     pub(crate) async fn claim_key(&self, lease: &Lease<'_>) -> Result<bool, Setback> {
         let Some(Idempotency { route, key, fingerprint }) = &self.changeset.idempotency else { return Ok(true) };
-        let entity = self.changeset.writes.first().map(|write| &write.key);
-        let entity_type = entity.map_or("", |key| key.entity_type.as_str());
-        let reference = entity.map_or("", |key| key.reference.as_str());
+        let entity = self.changeset.kept_with();
+        let entity_type = entity.as_ref().map_or("", |key| key.entity_type.as_str());
+        let reference = entity.as_ref().map_or("", |key| key.reference.as_str());
         let now = jiff::Timestamp::from(self.changeset.now);
         let (tenant, fingerprint) = (self.tenant.as_str(), fingerprint.as_slice());
         let rows = lease.query(&CLAIM_KEY, &[&tenant, route, key, &fingerprint, &entity_type, &reference, &now]).await;

@@ -4,8 +4,8 @@
 //! is stored: it loads what a changeset names, lets the domain make a plan under the locks, and writes the plan.
 //!
 //! Read in this order: `commit.rs` (the way in), `write.rs` (a plan as statements), `entities.rs` (the reads), `bulk.rs` and
-//! `export.rs` (reads of many), `feed.rs`, `pool.rs` (connections, and what happens when they fail), `lanes.rs` (connections that readers
-//! share), `succession.rs` (which server takes the writes), `replicas.rs` (those that follow it), `error.rs`.
+//! `export.rs` (reads of many), `feed.rs`, `tasks`, `pool.rs` (connections, and what happens when they fail), `lanes.rs` (connections
+//! that readers share), `succession.rs` (which server takes the writes), `replicas.rs` (those that follow it), `error.rs`.
 //!
 //! **Behind a pooler in transaction mode** everything works: no lock and no setting outlives its transaction. Only prepared
 //! statements need [`Settings::prepared`] to be off where the pooler doesn't follow them.
@@ -34,13 +34,14 @@ mod server;
 mod settings;
 mod statement;
 mod succession;
+mod tasks;
 mod tide;
 mod tls;
 mod write;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use async_trait::async_trait;
@@ -80,6 +81,8 @@ pub struct PostgresStore {
     exports: Exports,
     /// All that this code knows.
     migrations: Vec<Migration>,
+    /// What tests add to the server's clock where tasks are due, in microseconds.
+    clock_offset: AtomicI64,
     /// Whether it was said that the server's disk isn't synced.
     warned: AtomicBool,
 }
@@ -111,6 +114,7 @@ impl PostgresStore {
             commits: TaskTracker::new(),
             exports: Exports::new(settings.pool_size),
             migrations: migrate::migrations(settings)?,
+            clock_offset: AtomicI64::new(0),
             warned: AtomicBool::new(false),
         })
     }

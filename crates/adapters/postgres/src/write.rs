@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::future::{join, try_join_all};
 use profile_domain::{
-    Changeset, EntityKey, Moment, Place, TenantId,
+    Changeset, EntityKey, Moment, Place, Receipt, TenantId,
     plan::{EntityChange, Plan},
     stored::{FactColumns, receipt_to_json},
 };
@@ -25,6 +25,7 @@ use crate::{
     entities::ENTITIES,
     pool::{LIMITS, Lease},
     statement::{Statement, durably},
+    tasks::CANCEL_OF_PROFILES,
 };
 
 pub(crate) static CREATE_FRESH: Statement = Statement::new(
@@ -217,11 +218,13 @@ struct Rows<'p> {
     ended_ids: Vec<i64>,
     ended_types: Vec<&'p str>,
     ended_references: Vec<&'p str>,
+    ended_profiles: Vec<&'p str>,
     feed: FeedRows<'p>,
 }
 
-/// Writes a plan and commits the open transaction. `known` are the numbers of the entities that live, `drawn` at least as many
-/// new ones as lives begin. `sent` is set once the server may have been told to commit. Gives how far the server then was.
+/// Writes a plan and commits the open transaction, unless tasks are still to come: then [`finish`] does. `known` are the numbers of
+/// the entities that live, `drawn` at least as many new ones as lives begin. `sent` is set once the server may have been told to
+/// commit. Gives how far the server then was.
 pub(crate) async fn write(
     lease: &Lease<'_>,
     tenant: &TenantId,
@@ -229,13 +232,16 @@ pub(crate) async fn write(
     plan: &Plan,
     known: &HashMap<EntityKey, i64>,
     drawn: &[i64],
+    clock_offset: i64,
     sent: &AtomicBool,
 ) -> Result<Option<Place>, Error> {
+    let complete = changeset.tasks.is_empty();
     let rows = Rows::of(plan, known, drawn);
     let tenant = tenant.as_str();
     let released: (Vec<&str>, Vec<&str>) = plan.released.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
     let taken: (Vec<&str>, Vec<&str>) = plan.taken.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
-    let receipt = changeset.idempotency.as_ref().map(|key| (key, Json(receipt_to_json(&plan.receipt))));
+    let idempotency = changeset.idempotency.as_ref().filter(|_| complete);
+    let receipt = idempotency.map(|key| (key, Json(receipt_to_json(&plan.receipt))));
     let now = jiff::Timestamp::from(changeset.now);
 
     let (inserted, updated, feed) = (&rows.inserted, &rows.updated, &rows.feed);
@@ -255,6 +261,7 @@ pub(crate) async fn write(
     push(!rows.missing_keys.is_empty(), &ADD_MISSING_VALUES, vec![&tenant, &rows.missing_keys, &rows.missing_of]);
     push(!rows.ended_ids.is_empty(), &BLANK_FEED, vec![&tenant, &rows.ended_ids]);
     push(!rows.ended_types.is_empty(), &FORGET_RECEIPTS, vec![&tenant, &rows.ended_types, &rows.ended_references]);
+    push(!rows.ended_profiles.is_empty(), &CANCEL_OF_PROFILES, vec![&tenant, &rows.ended_profiles, &clock_offset]);
     push(!feed.types.is_empty(), &APPEND_FEED, feed.params(&tenant, &now));
     if let Some((idempotency, receipt)) = &receipt {
         push(true, &KEEP_RECEIPT, vec![&tenant, &idempotency.route, &idempotency.key, receipt]);
@@ -263,14 +270,35 @@ pub(crate) async fn write(
     let mut statements: Vec<&Statement> = writes.iter().map(|(statement, _)| *statement).collect();
     statements.extend(lease.placing());
     lease.prepare(&statements).await?;
-    sent.store(true, Ordering::Relaxed);
+    sent.store(complete, Ordering::Relaxed);
     let mut pipeline: Vec<Sent<'_>> = Vec::with_capacity(writes.len() + 1);
     for (statement, params) in &writes {
         pipeline.push(Box::pin(async move { lease.query(statement, params).await.map(drop) }));
     }
+    if !complete {
+        return try_join_all(pipeline).await.map(|_| None);
+    }
     pipeline.push(Box::pin(lease.batch("commit", "COMMIT")));
     let (written, place) = join(try_join_all(pipeline), lease.place()).await;
     written.map(|_| place)
+}
+
+/// Keeps a receipt that names tasks, and commits. Gives how far the server then was.
+pub(crate) async fn finish(
+    lease: &Lease<'_>,
+    tenant: &TenantId,
+    changeset: &Changeset,
+    receipt: &Receipt,
+    sent: &AtomicBool,
+) -> Result<Option<Place>, Error> {
+    if let Some(idempotency) = &changeset.idempotency {
+        let receipt = Json(receipt_to_json(receipt));
+        lease.query(&KEEP_RECEIPT, &[&tenant.as_str(), &idempotency.route, &idempotency.key, &receipt]).await?;
+    }
+    lease.prepare(lease.placing()).await?;
+    sent.store(true, Ordering::Relaxed);
+    let (committed, place) = join(lease.batch("commit", "COMMIT"), lease.place()).await;
+    committed.map(|()| place)
 }
 
 /// Writes a plan that creates one entity, in one statement that commits by itself. `false` if its address is taken, and nothing
@@ -387,6 +415,7 @@ impl<'p> Rows<'p> {
                 rows.ended_ids.extend(before);
                 rows.ended_types.push(entity_type);
                 rows.ended_references.push(reference);
+                rows.ended_profiles.extend(change.key.entity_type.is_profile().then_some(reference));
             }
             for entry in &change.feed {
                 rows.feed.types.push(entity_type);

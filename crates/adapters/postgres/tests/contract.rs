@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use profile_domain::{EntityKey, EntityType, Policy, Reference, TenantId, Version, plan::ChangeKind, search::ListQuery};
@@ -52,6 +52,10 @@ impl Fixture for PostgresFixture {
                 changes: row.get::<_, Option<Json<_>>>("changes").map(|Json(changes)| changes),
             })
             .collect()
+    }
+
+    fn shift_clock(&self, by: Duration) {
+        self.store.shift_clock(by);
     }
 
     async fn dump(&self) -> BTreeMap<String, Vec<String>> {

@@ -13,7 +13,7 @@ use profile_ports::CommitError;
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Map, Value};
 
-use crate::{entities, error::Failure, row};
+use crate::{clock::Clock, entities, error::Failure, row, tasks};
 
 const KEY_OF_REQUEST: &str = "SELECT fingerprint, receipt FROM idempotency_keys WHERE tenant = ?1 AND route = ?2 AND key = ?3";
 const KEEP_KEY: &str = "INSERT INTO idempotency_keys (tenant, route, key, fingerprint, receipt, type, reference, created_at)
@@ -51,6 +51,8 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 pub(crate) enum Stop {
     Refused(Refusal),
     KeyReused,
+    Fenced,
+    NoProfile,
     Failed(Failure),
 }
 
@@ -65,6 +67,8 @@ impl From<Stop> for CommitError {
         match stop {
             Stop::Refused(refusal) => Self::Refused(refusal),
             Stop::KeyReused => Self::KeyReused,
+            Stop::Fenced => Self::Fenced,
+            Stop::NoProfile => Self::NoProfile,
             Stop::Failed(failure) => Self::Store(failure.into()),
         }
     }
@@ -84,7 +88,13 @@ struct Known {
 }
 
 /// Runs a changeset in the transaction of the connection. After an error the caller rolls back.
-pub(crate) fn run(connection: &Connection, policy: &Policy, tenant: &TenantId, changeset: &Changeset) -> Result<Receipt, Stop> {
+pub(crate) fn run(
+    connection: &Connection,
+    policy: &Policy,
+    clock: &Clock,
+    tenant: &TenantId,
+    changeset: &Changeset,
+) -> Result<Receipt, Stop> {
     if let Some(idempotency) = &changeset.idempotency
         && let Some(receipt) = replay(connection, tenant, idempotency)?
     {
@@ -93,8 +103,19 @@ pub(crate) fn run(connection: &Connection, policy: &Policy, tenant: &TenantId, c
     let Loaded { entities, known } = load(connection, tenant, changeset)?;
     let draft = Draft::new(changeset, &entities, policy).map_err(Stop::Refused)?;
     let holders = holders(connection, tenant, draft.email_keys())?;
-    let plan = draft.settle(&holders).map_err(Stop::Refused)?;
+    let mut plan = draft.settle(&holders).map_err(Stop::Refused)?;
+    if let Some(fence) = changeset.fence
+        && !tasks::pass_fence(connection, tenant, fence, clock.now())?
+    {
+        return Err(Stop::Fenced);
+    }
     write(connection, tenant, changeset.now, &plan, &known)?;
+    for change in plan.changes.iter().filter(|change| change.ended_life && change.key.entity_type.is_profile()) {
+        tasks::cancel_of_profile(connection, tenant, &change.key.reference, clock.now())?;
+    }
+    for task in &changeset.tasks {
+        plan.receipt.tasks.push(tasks::enqueue(connection, tenant, task, clock.now())?.ok_or(Stop::NoProfile)?);
+    }
     if let Some(idempotency) = &changeset.idempotency {
         keep_key(connection, tenant, idempotency, changeset, &plan.receipt)?;
     }
@@ -301,15 +322,15 @@ fn keep_key(
     changeset: &Changeset,
     receipt: &Receipt,
 ) -> Result<(), Failure> {
-    let key = changeset.writes.first().map(|write| &write.key);
+    let key = changeset.kept_with();
     connection.prepare_cached(KEEP_KEY)?.execute((
         tenant.as_str(),
         idempotency.route,
         &idempotency.key,
         idempotency.fingerprint,
         canonical(&stored::receipt_to_json(receipt)),
-        key.map(|key| key.entity_type.as_str()),
-        key.map(|key| key.reference.as_str()),
+        key.as_ref().map(|key| key.entity_type.as_str()),
+        key.as_ref().map(|key| key.reference.as_str()),
         changeset.now.as_micros(),
     ))?;
     Ok(())

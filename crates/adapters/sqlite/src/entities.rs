@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use profile_domain::{Changeset, Entity, EntityKey, EntityView, Receipt, TenantId, changeset::MAX_ITEMS, search::ListQuery};
+use profile_domain::{
+    Changeset, Entity, EntityKey, EntityView, Receipt, TenantId, changeset::MAX_ITEMS, search::ListQuery, task::MAX_TASKS,
+};
 use profile_ports::{CommitError, Deadline, Entities, StoreError};
 use rusqlite::Connection;
 
@@ -20,13 +22,13 @@ FROM entities WHERE tenant = ?1 AND type = ?2 AND reference = ?3";
 #[async_trait]
 impl Entities for SqliteStore {
     async fn commit(&self, tenant: &TenantId, changeset: Changeset, deadline: Deadline) -> Result<Receipt, CommitError> {
-        let items = changeset.writes.len();
-        if items > MAX_ITEMS {
+        let items = changeset.writes.len() + changeset.tasks.len();
+        if changeset.writes.len() > MAX_ITEMS || changeset.tasks.len() > MAX_TASKS {
             return Err(CommitError::TooLarge);
         }
         let tenant = tenant.clone();
-        let policy = Arc::clone(&self.policy);
-        let work = move |connection: &Connection| Ok(commit::run(connection, &policy, &tenant, &changeset)?);
+        let (policy, clock) = (Arc::clone(&self.policy), Arc::clone(&self.clock));
+        let work = move |connection: &Connection| Ok(commit::run(connection, &policy, &clock, &tenant, &changeset)?);
         self.writer.submit(items, deadline, work).await
     }
 

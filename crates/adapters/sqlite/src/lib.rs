@@ -2,10 +2,11 @@
 //!
 //! What is written is decided by the domain (`profile_domain::plan`); this crate loads what a plan needs, writes it, and
 //! makes it durable. It deliberately lacks rules, retries and caches. Modules, in the order to read them: `entities` (the
-//! reads), `list`, `commit` (a plan becomes rows), `writer` (group commit), `log`, `readers`, `bulk`, `secrets`, `row`,
+//! reads), `list`, `commit` (a plan becomes rows), `writer` (group commit), `log`, `readers`, `bulk`, `tasks`, `secrets`, `row`,
 //! `error`, `migrate`.
 
 mod bulk;
+mod clock;
 mod commit;
 mod entities;
 mod error;
@@ -17,6 +18,7 @@ mod migrate;
 mod readers;
 mod row;
 mod secrets;
+mod tasks;
 mod writer;
 
 use std::{path::PathBuf, sync::Arc};
@@ -26,7 +28,7 @@ use profile_domain::{Policy, TenantId, search::ListQuery};
 use profile_ports::{Deadline, Store, StoreError};
 use rusqlite::Connection;
 
-use crate::{bulk::Exports, error::Failure, log::Log, metrics::Metrics, readers::Readers, writer::Writer};
+use crate::{bulk::Exports, clock::Clock, error::Failure, log::Log, metrics::Metrics, readers::Readers, writer::Writer};
 
 pub use error::OpenError;
 pub use migrate::{ServingLock, lock_for_serving, migrate};
@@ -67,6 +69,7 @@ impl Settings {
 /// A store in one file.
 pub struct SqliteStore {
     policy: Arc<Policy>,
+    clock: Arc<Clock>,
     writer: Writer,
     readers: Arc<Readers>,
     exports: Exports,
@@ -88,7 +91,14 @@ impl SqliteStore {
         let writer = Writer::start(connection, log, metrics.clone())?;
         let readers = Readers::open(settings, metrics.clone())?;
         metrics.register(registry).map_err(OpenError::Metrics)?;
-        Ok(Self { policy: Arc::new(policy), writer, readers, exports: Exports::new(settings), run: run.cast_unsigned() })
+        Ok(Self {
+            policy: Arc::new(policy),
+            clock: Arc::new(Clock::start()),
+            writer,
+            readers,
+            exports: Exports::new(settings),
+            run: run.cast_unsigned(),
+        })
     }
 
     /// Takes no more commits, finishes those queued, and closes every connection once its user is done.

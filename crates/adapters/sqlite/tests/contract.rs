@@ -80,6 +80,10 @@ impl Fixture for SqliteFixture {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
+    fn shift_clock(&self, by: Duration) {
+        self.store.shift_clock(by);
+    }
+
     async fn dump(&self) -> BTreeMap<String, Vec<String>> {
         let look = self.look();
         names(&look, "SELECT name FROM sqlite_schema WHERE type = 'table'")

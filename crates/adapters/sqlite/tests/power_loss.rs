@@ -266,5 +266,5 @@ fn changeset(writer: usize, step: usize) -> Changeset {
         let intent = if deletes(step) { Intent::Delete } else { Intent::Replace(fields) };
         EntityWrite { key: key(writer, index), intent, expect: Expect::Any, required: true }
     };
-    Changeset { now: Moment::from_micros(1_000_000), writes: (0..TOGETHER).map(write).collect(), idempotency: None }
+    Changeset::of(Moment::from_micros(1_000_000), (0..TOGETHER).map(write).collect())
 }

@@ -56,7 +56,7 @@ pub(crate) fn write(key: &EntityKey, intent: Intent) -> EntityWrite {
 }
 
 pub(crate) fn changeset(writes: impl IntoIterator<Item = EntityWrite>) -> Changeset {
-    Changeset { now: at(NOW), writes: writes.into_iter().collect(), idempotency: None }
+    Changeset::of(at(NOW), writes.into_iter().collect())
 }
 
 /// What an intent makes of an entity that breaks no rule; what it was, if nothing changes.

@@ -55,7 +55,7 @@ pub(crate) async fn import(
     operations: Data<Operations>,
 ) -> Result<HttpResponse, Problem> {
     let options = options(&request)?;
-    once::refuse(&request)?;
+    once::refuse(&request, "an import takes no Idempotency-Key: repeat it as it is, and what was written is found unchanged")?;
     let moved = Moved::default();
     let bytes = until_stopped(body.bytes(moved.clone()), operations, moved.clone());
     let outcomes = app.import(&caller.tenant, options, bytes, settings.batch_timeout);

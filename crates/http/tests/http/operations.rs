@@ -101,17 +101,24 @@ async fn the_description_has_every_route_and_only_resolvable_references() {
     }
     let expected = [
         "DELETE /api/v1/profiles/{id}",
+        "DELETE /api/v1/tasks/{id}",
+        "GET /api/v1/exports/{id}",
         "GET /api/v1/profiles",
         "GET /api/v1/profiles/export",
         "GET /api/v1/profiles/{id}",
+        "GET /api/v1/tasks",
+        "GET /api/v1/tasks/{id}",
         "GET /health",
         "GET /livez",
         "GET /metrics",
         "GET /openapi.json",
         "GET /readyz",
+        "HEAD /api/v1/exports/{id}",
         "HEAD /api/v1/profiles",
         "HEAD /api/v1/profiles/export",
         "HEAD /api/v1/profiles/{id}",
+        "HEAD /api/v1/tasks",
+        "HEAD /api/v1/tasks/{id}",
         "HEAD /health",
         "HEAD /livez",
         "HEAD /metrics",
@@ -120,6 +127,8 @@ async fn the_description_has_every_route_and_only_resolvable_references() {
         "PATCH /api/v1/profiles/{id}",
         "POST /api/v1/profiles",
         "POST /api/v1/profiles/import",
+        "POST /api/v1/tasks/delayed",
+        "POST /api/v1/tasks/{id}/retry",
         "PUT /api/v1/profiles/{id}",
     ];
     assert_eq!(operations.iter().map(String::as_str).collect::<Vec<_>>(), expected);

@@ -6,7 +6,7 @@ mod feed;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, LazyLock, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,13 +20,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use profile_application::{App, Environment};
 use profile_domain::{
-    Changeset, Entity, EntityKey, EntityView, Idempotency, Moment, Policy, Receipt, Reference, Replay, TenantId,
+    Changeset, Entity, EntityKey, EntityType, EntityView, Idempotency, Moment, Policy, Receipt, Reference, Replay, TenantId,
     plan::Draft,
     search::{ListQuery, Order},
     stored::FactColumns,
     text::{EmailKey, fold},
 };
 use profile_http::{BuildInfo, Operations, Service, Settings};
+use profile_port_contracts::TaskTable;
 use profile_ports::{CommitError, Deadline, Entities, SecretKey, Secrets, Store, StoreError};
 use serde_json::Value;
 use uuid::Uuid;
@@ -55,6 +56,7 @@ struct State {
     ids: HashMap<(TenantId, EntityKey), i64>,
     emails: HashMap<TenantId, HashMap<EmailKey, Reference>>,
     receipts: HashMap<(TenantId, &'static str, String), (Idempotency, Receipt)>,
+    tasks: TaskTable,
 }
 
 impl FakeStore {
@@ -72,9 +74,13 @@ impl FakeStore {
     }
 
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> Result<T, StoreError> {
+        self.working().map(|state| read(&state))
+    }
+
+    fn working(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         match self.trouble() {
             Err(CommitError::Store(error)) => Err(error),
-            _ => Ok(read(&self.state.lock().unwrap())),
+            _ => Ok(self.state.lock().unwrap()),
         }
     }
 }
@@ -89,7 +95,13 @@ impl State {
         let entities = self.entities.entry(tenant.clone()).or_default();
         let emails = self.emails.entry(tenant.clone()).or_default();
         let policy = Policy::default();
-        let plan = Draft::new(changeset, entities, &policy)?.settle(emails)?;
+        let mut plan = Draft::new(changeset, entities, &policy)?.settle(emails)?;
+        let lives = |reference: &Reference| {
+            let key = EntityKey { entity_type: EntityType::profile(), reference: reference.clone() };
+            entities.get(&key).is_some_and(|entity| entity.living.is_some())
+        };
+        let ended = plan.changes.iter().filter(|change| change.ended_life).map(|change| change.key.reference.clone());
+        plan.receipt.tasks = self.tasks.commit(tenant, changeset, lives, &ended.collect::<Vec<_>>())?;
         let last_id = self.ids.values().copied().max().unwrap_or_default();
         for change in plan.changes {
             if let Some(place) = change.birth {
@@ -166,6 +178,8 @@ impl Entities for FakeStore {
         self.read(|state| state.list(tenant, query))
     }
 }
+
+profile_port_contracts::tasks_in_a_table!(FakeStore, |store| store.working()?.tasks);
 
 #[async_trait]
 impl Secrets for FakeStore {
@@ -269,6 +283,11 @@ fn check_documented(method: &str, path: &str, status: StatusCode, headers: &Head
         Some("import" | "export") => path,
         Some(id) if !id.contains('/') => "/api/v1/profiles/{id}",
         _ => path,
+    };
+    let pattern = match pattern.strip_prefix("/api/v1/tasks/") {
+        Some("delayed") | None => pattern,
+        Some(rest) if rest.ends_with("/retry") => "/api/v1/tasks/{id}/retry",
+        Some(_) => "/api/v1/tasks/{id}",
     };
     let Some(item) = OPENAPI["paths"].get(pattern) else {
         assert_eq!(status, 404, "{method} {path} is not documented");

@@ -39,7 +39,7 @@ impl RedisSentinel {
 async fn sentinel(master: &str) -> RedisServer {
     for _ in 0..20 {
         let port = free_port().await;
-        let folder = process::fresh_folder(port);
+        let folder = process::fresh_folder("redis", port);
         let file = folder.join("sentinel.conf");
         let name = RedisSentinel::MASTER;
         let text = format!(

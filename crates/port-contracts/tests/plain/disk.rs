@@ -12,7 +12,7 @@ use profile_domain::{
     search::{ListQuery, Order, SearchKey},
     text::EmailKey,
 };
-use profile_port_contracts::FeedRow;
+use profile_port_contracts::{FeedRow, TaskTable};
 use profile_ports::{FeedState, SecretKey};
 use serde_json::{Map, Value};
 
@@ -29,6 +29,7 @@ pub(crate) struct Disk {
     pub(crate) incarnation: u128,
     pub(crate) keys: BTreeMap<(TenantId, &'static str, String), Kept>,
     pub(crate) secrets: Vec<SecretKey>,
+    pub(crate) tasks: TaskTable,
     emails: BTreeMap<(TenantId, EmailKey), Reference>,
     values: BTreeSet<(TenantId, SearchKey, i64)>,
     last_id: i64,
@@ -45,7 +46,7 @@ pub(crate) struct Row {
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) fingerprint: [u8; 32],
-    pub(crate) entity: EntityKey,
+    pub(crate) entity: Option<EntityKey>,
     pub(crate) receipt: Option<Value>,
 }
 
@@ -86,7 +87,8 @@ impl Disk {
         if change.ended_life {
             let earlier = self.feed.iter_mut().filter(|(of, row)| of == tenant && row.key == change.key);
             earlier.filter(|_| !is(Bug::KeepsTheFeed)).for_each(|(_, row)| row.changes = None);
-            let receipts = self.keys.iter_mut().filter(|((of, ..), kept)| of == tenant && kept.entity == change.key);
+            let receipts =
+                self.keys.iter_mut().filter(|((of, ..), kept)| of == tenant && kept.entity.as_ref() == Some(&change.key));
             receipts.filter(|_| !is(Bug::KeepsReceipts)).for_each(|(_, kept)| kept.receipt = None);
         }
         let id = if change.birth.is_some() && (old_id == 0 || !is(Bug::KeepsTheNumber)) {
@@ -240,6 +242,7 @@ impl Disk {
         table("keys", self.keys.iter().map(|row| format!("{row:?}")).collect());
         table("emails", self.emails.iter().map(|((tenant, email), of)| format!("{tenant} {} {of}", email.as_str())).collect());
         table("values", self.values.iter().map(|row| format!("{row:?}")).collect());
+        table("tasks", self.tasks.dump());
         table("touched", vec![self.touched.to_string()]);
         dump
     }

@@ -7,17 +7,19 @@ mod disk;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use profile_domain::{
-    Changeset, Entity, EntityKey, EntityView, FeedPosition, Moment, Policy, Receipt, TenantId,
+    Changeset, Entity, EntityKey, EntityType, EntityView, FeedPosition, Moment, Policy, Receipt, Reference, TenantId,
     changeset::MAX_ITEMS,
     plan::{Draft, Plan},
     search::ListQuery,
     stored::{receipt_from_json, receipt_to_json},
+    task::MAX_TASKS,
 };
-use profile_port_contracts::{FeedRow, Fixture, Index};
+use profile_port_contracts::{FeedRow, Fixture, Index, TaskBug, TaskTable};
 use profile_ports::{
     CommitError, Deadline, Detail, Entities, Feed, FeedPage, FeedState, Numbered, SecretKey, Secrets, Store, StoreError,
 };
@@ -105,6 +107,18 @@ pub(crate) enum Bug {
     AgeOfTheRead,
     /// Goes on as the same feed.
     KeepsTheIncarnation,
+    /// Has one of the bugs of [`TaskBug`], by its place there.
+    Tasks,
+}
+
+/// The number of a bug of tasks.
+pub(crate) const fn of_tasks(bug: TaskBug) -> u8 {
+    Bug::Tasks as u8 + bug as u8
+}
+
+/// The bug of tasks that a number stands for.
+fn task_bug(bug: u8) -> TaskBug {
+    TaskBug::ALL.into_iter().find(|planted| of_tasks(*planted) == bug).unwrap_or_default()
 }
 
 /// A fixture over memory, with the bug of this number.
@@ -151,16 +165,28 @@ impl PlainStore {
         Some(receipt_from_json(kept.receipt.as_ref()).map_err(|error| StoreError::Corrupt(error.into()).into()))
     }
 
+    /// All that a changeset does to tasks, or nothing.
+    fn write_tasks(&self, disk: &mut Disk, tenant: &TenantId, changeset: &Changeset, plan: &mut Plan) -> Result<(), CommitError> {
+        let after = |reference: &Reference| {
+            let key = EntityKey { entity_type: EntityType::profile(), reference: reference.clone() };
+            let changed = plan.changes.iter().find(|change| change.key == key).map(|change| change.after.clone());
+            changed.or_else(|| disk.entity(tenant, &key)).is_some_and(|entity| entity.living.is_some())
+        };
+        let ended = plan.changes.iter().filter(|change| change.ended_life && change.key.entity_type.is_profile());
+        let ended: Vec<Reference> = ended.map(|change| change.key.reference.clone()).collect();
+        let mut tasks = disk.tasks.clone();
+        plan.receipt.tasks = tasks.commit(tenant, changeset, after, &ended)?;
+        disk.tasks = tasks;
+        Ok(())
+    }
+
     fn keep_key(&self, disk: &mut Disk, tenant: &TenantId, changeset: &Changeset, receipt: &Receipt, idle: bool) {
         let Some(idempotency) = &changeset.idempotency else { return };
         if idle && self.has(Bug::ForgetsIdleKeys) {
             return;
         }
-        let kept = Kept {
-            fingerprint: idempotency.fingerprint,
-            entity: changeset.writes[0].key.clone(),
-            receipt: Some(receipt_to_json(receipt)),
-        };
+        let kept =
+            Kept { fingerprint: idempotency.fingerprint, entity: changeset.kept_with(), receipt: Some(receipt_to_json(receipt)) };
         disk.keys.insert((tenant.clone(), idempotency.route, idempotency.key.clone()), kept);
     }
 }
@@ -172,7 +198,7 @@ fn locked(disk: &Mutex<Disk>) -> MutexGuard<'_, Disk> {
 #[async_trait]
 impl Entities for PlainStore {
     async fn commit(&self, tenant: &TenantId, changeset: Changeset, _: Deadline) -> Result<Receipt, CommitError> {
-        if changeset.writes.len() > MAX_ITEMS && !self.has(Bug::Unbounded) {
+        if (changeset.writes.len() > MAX_ITEMS && !self.has(Bug::Unbounded)) || changeset.tasks.len() > MAX_TASKS {
             return Err(CommitError::TooLarge);
         }
         let plan = {
@@ -190,8 +216,17 @@ impl Entities for PlainStore {
                     plan.changes.into_iter().for_each(|change| disk.write(tenant, change, self.bug));
                     return Err(refusal.into());
                 }
-                plan => plan?,
+                Err(error) => {
+                    if TaskBug::SurvivesRefusal == task_bug(self.bug) {
+                        let tasks = Changeset { fence: None, ..changeset };
+                        drop(disk.tasks.commit(tenant, &tasks, |_| true, &[]));
+                    }
+                    return Err(error);
+                }
+                Ok(plan) => plan,
             };
+            let mut plan = plan;
+            self.write_tasks(&mut disk, tenant, &changeset, &mut plan)?;
             if !self.has(Bug::Unlocked) && !self.has(Bug::ItemByItem) {
                 let receipt = plan.receipt.clone();
                 self.keep_key(&mut disk, tenant, &changeset, &receipt, plan.changes.is_empty());
@@ -210,7 +245,7 @@ impl Entities for PlainStore {
         }
         for change in plan.changes {
             self.disk().write(tenant, change, self.bug);
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         Ok(plan.receipt)
     }
@@ -305,6 +340,8 @@ impl Secrets for PlainStore {
 
 impl profile_ports::Replicas for PlainStore {}
 
+profile_port_contracts::tasks_in_a_table!(PlainStore, |store| store.disk().tasks);
+
 #[async_trait]
 impl Store for PlainStore {
     async fn ping(&self, _: Deadline) -> Result<(), StoreError> {
@@ -322,7 +359,9 @@ impl<const BUG: u8> Plain<BUG> {
 #[async_trait]
 impl<const BUG: u8> Fixture for Plain<BUG> {
     async fn fresh(policy: Policy) -> Self {
-        Self::open(Arc::default(), policy)
+        let mut disk = Disk::default();
+        disk.tasks = TaskTable::with(task_bug(BUG));
+        Self::open(Arc::new(Mutex::new(disk)), policy)
     }
 
     fn store(&self) -> Arc<dyn Store> {
@@ -341,6 +380,10 @@ impl<const BUG: u8> Fixture for Plain<BUG> {
 
     async fn feed(&self, tenant: &TenantId) -> Vec<FeedRow> {
         locked(&self.disk).feed.iter().filter(|(of, _)| of == tenant).map(|(_, row)| row.clone()).collect()
+    }
+
+    fn shift_clock(&self, by: Duration) {
+        locked(&self.disk).tasks.shift(by);
     }
 
     async fn dump(&self) -> BTreeMap<String, Vec<String>> {

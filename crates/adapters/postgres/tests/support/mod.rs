@@ -162,7 +162,7 @@ pub(crate) fn replace(key: &EntityKey, expect: Expect, name: &str) -> Changeset 
         unreachable!()
     };
     let write = EntityWrite { key: key.clone(), intent: Intent::Replace(document), expect, required: true };
-    Changeset { now: Moment::from_micros(1_767_225_600_000_000), writes: vec![write], idempotency: None }
+    Changeset::of(Moment::from_micros(1_767_225_600_000_000), vec![write])
 }
 
 /// A server of its own, for tests that stop it or measure it whole.

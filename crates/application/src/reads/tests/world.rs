@@ -60,6 +60,7 @@ pub(super) struct Commit {
 
 pub(super) struct FakeStore {
     clock: Clock,
+    tasks: Mutex<profile_port_contracts::TaskTable>,
     commits: Mutex<HashMap<EntityKey, Vec<Commit>>>,
     log: Mutex<Vec<(FeedChange, Instant)>>,
     head: AtomicUsize,
@@ -83,6 +84,7 @@ impl FakeStore {
     fn new(clock: Clock) -> Self {
         Self {
             clock,
+            tasks: Mutex::default(),
             commits: Mutex::default(),
             log: Mutex::default(),
             head: AtomicUsize::new(0),
@@ -330,6 +332,8 @@ impl Bulk for FakeStore {
         unreachable!("not read here")
     }
 }
+
+profile_port_contracts::tasks_in_a_table!(FakeStore, |store| store.tasks.lock());
 
 #[async_trait]
 impl Secrets for FakeStore {

@@ -1,14 +1,16 @@
-//! A process that ends with this one.
+//! Servers' processes, each of which ends with this one; and the ports and folders that they get.
 
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{CEILING, POLL};
+/// Longer than anything takes on a busy machine.
+pub(crate) const CEILING: Duration = Duration::from_mins(1);
+pub(crate) const POLL: Duration = Duration::from_millis(10);
 
 /// A shell that says the server's number, waits for a line or the end of its input, and then ends the server: the input is a pipe
 /// from this process, which the system closes however this process ends. The folder goes too, unless there was a line.
@@ -22,31 +24,32 @@ kill -KILL $!
 wait
 [ -n "$keep" ] || rm -rf "$folder"
 "#;
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/redis-server");
+const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts");
 
-pub(super) struct Process {
-    pub(super) pid: u32,
+pub(crate) struct Process {
+    pub(crate) pid: u32,
     watch: Child,
 }
 
 impl Process {
-    pub(super) fn spawn(arguments: &[&str], folder: &Path) -> Self {
+    /// Runs one of the project's scripts, which becomes the server.
+    pub(crate) fn spawn(script: &str, arguments: &[&str], folder: &Path) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", WATCH, "watch"]).arg(folder).arg(PROGRAM).args(arguments);
+        command.args(["-c", WATCH, "watch"]).arg(folder).arg(program(script)).args(arguments);
         let mut watch = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a shell runs");
         let mut first = String::new();
         BufReader::new(watch.stdout.take().expect("piped")).read_line(&mut first).expect("the server's number");
         Self { pid: first.trim().parse().expect("a number"), watch }
     }
 
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");
         // It may have ended, which is nobody's concern.
         let _ = kill.arg(format!("-{name}")).arg(self.pid.to_string()).stderr(Stdio::null()).status().expect("kill runs");
     }
 
     /// Ends it, and leaves its folder.
-    pub(super) async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         self.signal("KILL");
         if let Some(mut stdin) = self.watch.stdin.take() {
             let _ = stdin.write_all(b"keep\n");
@@ -59,7 +62,7 @@ impl Process {
     }
 
     /// What nobody has waited for yet is dead, too.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
         status.lines().any(|line| line.starts_with("State:") && !line.contains('Z') && !line.contains('X'))
     }
@@ -73,10 +76,26 @@ impl Drop for Process {
     }
 }
 
+/// A script of the project.
+pub(crate) fn program(script: &str) -> PathBuf {
+    Path::new(SCRIPTS).join(script)
+}
+
 /// Nobody else has one of this name: the process and the port are in it.
-pub(super) fn fresh_folder(port: u16) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("redis-{}-{port}", std::process::id()));
+pub(crate) fn fresh_folder(kind: &str, port: u16) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("{kind}-{}-{port}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder");
     folder
+}
+
+/// Below those that the system gives to clients.
+pub(crate) async fn free_port() -> u16 {
+    let mut random = crate::random::Random::new(crate::random::seed() ^ u64::from(std::process::id()));
+    loop {
+        let port = 10_000 + u16::try_from(random.below(10_000)).expect("below 10,000");
+        if tokio::net::TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
+            return port;
+        }
+    }
 }

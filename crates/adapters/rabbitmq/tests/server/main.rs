@@ -1,0 +1,5 @@
+//! The adapter over a real server.
+
+mod contract;
+mod outages;
+mod support;
