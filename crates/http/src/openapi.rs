@@ -123,14 +123,13 @@ const ONCE_TASK: &[Code] = &[Code::InvalidHeader, Code::IdempotencyInProgress, C
 fn failures(operation: &str) -> Vec<Code> {
     let sets: &[&[Code]] = match operation {
         "createProfile" => &[ASKED, BODY, ONCE, &[Code::EmailTaken], STORE_WRITE],
-        "listProfiles" => &[ASKED, &[Code::InvalidCursor], STORE_READ],
+        "listProfiles" | "listTasks" => &[ASKED, &[Code::InvalidCursor], STORE_READ],
         "readProfile" => &[ASKED, ONE, &[Code::InvalidToken, Code::VersionConflict], STORE_READ],
         "replaceProfile" | "patchProfile" => &[ASKED, BODY, ONE, CONDITIONS, &[Code::EmailTaken], STORE_WRITE],
         "importProfiles" => &[ASKED, LINES, STORE_WRITE],
         "exportProfiles" => &[ASKED, STORE_READ],
         "deleteProfile" => &[ASKED, ONE, CONDITIONS, STORE_WRITE],
         "submitTask" => &[ASKED, BODY, ONCE_TASK, STORE_WRITE],
-        "listTasks" => &[ASKED, &[Code::InvalidCursor], STORE_READ],
         "readTask" => &[ASKED, &[Code::TaskNotFound], STORE_READ],
         "cancelTask" => &[ASKED, &[Code::TaskNotFound, Code::TaskEnded], STORE_WRITE],
         "retryTask" => &[ASKED, &[Code::InvalidHeader, Code::TaskNotFound, Code::TaskNotDead], STORE_WRITE],
