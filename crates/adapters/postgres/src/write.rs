@@ -225,6 +225,7 @@ struct Rows<'p> {
 /// Writes a plan and commits the open transaction, unless tasks are still to come: then [`finish`] does. `known` are the numbers of
 /// the entities that live, `drawn` at least as many new ones as lives begin. `sent` is set once the server may have been told to
 /// commit. Gives how far the server then was.
+#[expect(clippy::too_many_arguments, reason = "what a transaction knows by now, and who is told when it commits")]
 pub(crate) async fn write(
     lease: &Lease<'_>,
     tenant: &TenantId,

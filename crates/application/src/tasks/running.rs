@@ -43,7 +43,9 @@ impl Running {
     /// Tells whatever start of a task runs here.
     pub(crate) fn cancel(&self, tenant: &TenantId, task: TaskId) {
         let runs: Vec<Run> = self.all().into_iter().filter(|run| run.tenant == *tenant && run.task == task).collect();
-        runs.iter().for_each(|run| self.tell(run, Why::Cancelled));
+        for run in &runs {
+            self.tell(run, Why::Cancelled);
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<Run> {

@@ -351,7 +351,9 @@ impl App {
         while !self.work.running.is_empty() && began.elapsed() < self.work.settings.drain {
             tokio::time::sleep(GATHER).await;
         }
-        self.work.running.all().iter().for_each(|run| self.work.running.tell(run, Why::Stopping));
+        for run in self.work.running.all() {
+            self.work.running.tell(&run, Why::Stopping);
+        }
     }
 }
 

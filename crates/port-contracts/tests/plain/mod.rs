@@ -166,7 +166,7 @@ impl PlainStore {
     }
 
     /// All that a changeset does to tasks, or nothing.
-    fn write_tasks(&self, disk: &mut Disk, tenant: &TenantId, changeset: &Changeset, plan: &mut Plan) -> Result<(), CommitError> {
+    fn write_tasks(disk: &mut Disk, tenant: &TenantId, changeset: &Changeset, plan: &mut Plan) -> Result<(), CommitError> {
         let after = |reference: &Reference| {
             let key = EntityKey { entity_type: EntityType::profile(), reference: reference.clone() };
             let changed = plan.changes.iter().find(|change| change.key == key).map(|change| change.after.clone());
@@ -226,7 +226,7 @@ impl Entities for PlainStore {
                 Ok(plan) => plan,
             };
             let mut plan = plan;
-            self.write_tasks(&mut disk, tenant, &changeset, &mut plan)?;
+            Self::write_tasks(&mut disk, tenant, &changeset, &mut plan)?;
             if !self.has(Bug::Unlocked) && !self.has(Bug::ItemByItem) {
                 let receipt = plan.receipt.clone();
                 self.keep_key(&mut disk, tenant, &changeset, &receipt, plan.changes.is_empty());

@@ -21,6 +21,9 @@ WHERE status IN ('scheduled', 'queued', 'retrying') AND tenant > ?1 ORDER BY ten
 pub(super) const NEXT_ENDED: &str = "SELECT tenant FROM tasks INDEXED BY tasks_ended
 WHERE status IN ('succeeded', 'dead', 'cancelled') AND tenant > ?1 ORDER BY tenant LIMIT 1";
 
+/// Number, start, end, worker, error.
+type Earlier = (u32, i64, Option<i64>, String, Option<String>);
+
 const COLUMNS: &str = "id, type, status, payload, run_at, created_at, attempt, max_attempts, last_attempt, unique_key, profile,
     cancelling, worker, started_at, ended_at, error, earlier";
 
@@ -115,9 +118,9 @@ pub(super) fn status(text: &str) -> Result<TaskStatus, Failure> {
 fn of_row(row: &Row<'_>) -> Result<Task, Failure> {
     const EARLIER: Malformed = Malformed("attempts");
     let (attempt, started_at): (u32, Option<i64>) = (row.get(6)?, row.get(13)?);
-    let earlier: Option<Vec<(u32, i64, Option<i64>, String, Option<String>)>> =
+    let earlier: Option<Vec<Earlier>> =
         row::json::<Json>(row, 16)?.map(serde_json::from_value).transpose().map_err(|_| EARLIER)?;
-    let of = |(number, started_at, ended_at, worker, error): (u32, i64, Option<i64>, String, Option<String>)| Attempt {
+    let of = |(number, started_at, ended_at, worker, error): Earlier| Attempt {
         number,
         started_at: Moment::from_micros(started_at),
         ended_at: ended_at.map(Moment::from_micros),

@@ -19,7 +19,7 @@ pub(super) const KIND: Kind = Kind {
     needs_profile: false,
     check,
     run,
-    timeout: Duration::from_secs(660),
+    timeout: Duration::from_mins(11),
     rate: None,
 };
 
