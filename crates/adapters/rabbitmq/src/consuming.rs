@@ -167,8 +167,12 @@ impl Driver {
                 Ok(End::Closed) => return,
                 Ok(End::Dropped) => return self.settle_the_rest().await,
                 Ok(End::Paused) => {}
-                Ok(End::Lost) => tokio::time::sleep(jittered(PAUSE)).await,
+                Ok(End::Lost) => {
+                    self.leave_channel().await;
+                    tokio::time::sleep(jittered(PAUSE)).await;
+                }
                 Err(error) => {
+                    self.leave_channel().await;
                     let cause = profile_ports::causes(&error);
                     tracing::warn!("task.type" = %self.task_type, cause, "a queue can't be consumed; trying again");
                     tokio::time::sleep(jittered(PAUSE)).await;
@@ -236,11 +240,10 @@ impl Driver {
                     Ok(())
                 };
                 if link.within(ended).await.is_err() {
-                    self.channel = None;
+                    self.leave_channel().await;
                 }
             }
-            End::Lost => self.channel = None,
-            End::Closed => {}
+            End::Lost | End::Closed => {}
         }
         self.give_back().await;
         Ok(end)
@@ -263,6 +266,14 @@ impl Driver {
         look.await.map_or(true, |queue| queue.message_count() > 0 || queue.consumer_count() == 0)
     }
 
+    /// Closes it, and everything of it comes again. Said, and not left to whoever drops it last: a request that wasn't answered in
+    /// time may yet be, and would go on holding messages that nobody takes.
+    async fn leave_channel(&mut self) {
+        if let Some((link, channel)) = self.channel.take() {
+            let _ = link.within(channel.close(200, "left".into())).await;
+        }
+    }
+
     /// The one that there is, for deliveries of before a pause must be settled where they came from; or a new one.
     async fn channel(&mut self, link: &Arc<Link>) -> Result<Channel, LinkError> {
         if let Some((of, channel)) = &self.channel
@@ -271,10 +282,10 @@ impl Driver {
         {
             return Ok(channel.clone());
         }
-        self.channel = None;
+        self.leave_channel().await;
         let channel = link.channel().await?;
-        link.within(channel.basic_qos(self.prefetch.get(), BasicQosOptions::default())).await?;
         self.channel = Some((Arc::clone(link), channel.clone()));
+        link.within(channel.basic_qos(self.prefetch.get(), BasicQosOptions::default())).await?;
         Ok(channel)
     }
 

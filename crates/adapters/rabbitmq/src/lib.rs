@@ -136,12 +136,6 @@ impl Shared {
         });
         self.metrics.show(state);
     }
-
-    fn set_paused(&self, task_type: &TaskType, paused: bool) {
-        if let Some(sender) = self.paused.get(task_type) {
-            sender.send_if_modified(|now| std::mem::replace(now, paused) != paused);
-        }
-    }
 }
 
 #[async_trait]
@@ -158,11 +152,15 @@ impl Queue for RabbitQueue {
     }
 
     fn pause(&self, task_type: &TaskType) {
-        self.shared.set_paused(task_type, true);
+        if let Some(paused) = self.shared.paused.get(task_type) {
+            paused.send_replace(true);
+        }
     }
 
     fn resume(&self, task_type: &TaskType) {
-        self.shared.set_paused(task_type, false);
+        if let Some(paused) = self.shared.paused.get(task_type) {
+            paused.send_replace(false);
+        }
     }
 
     fn state(&self) -> QueueState {
