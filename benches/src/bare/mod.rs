@@ -92,6 +92,10 @@ fn created(body: Vec<u8>) -> HttpResponse {
     HttpResponse::Created().content_type("application/json").body(body)
 }
 
+fn accepted(body: &str) -> HttpResponse {
+    HttpResponse::Accepted().content_type("application/json").body(body.to_owned())
+}
+
 /// Whatever goes wrong ends the measurement: the load takes nothing but what it expects.
 type Answer = Result<HttpResponse, actix_web::Error>;
 

@@ -8,8 +8,8 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
 use tokio_postgres::{NoTls, types::Json};
 
 use super::{
-    Answer, POOL_SIZE, created, failed, json,
-    rows::{Document, Listed, Listing, TENANT, TYPE, new_id, now},
+    Answer, POOL_SIZE, accepted, created, failed, json,
+    rows::{Document, Listed, Listing, Submission, TENANT, TYPE, new_id, now},
 };
 
 const READY: &str = "SELECT body FROM bench_ready WHERE reference = $1";
@@ -27,6 +27,10 @@ const CREATE: &str = "WITH entity AS (
 )
 INSERT INTO feed (tenant, type, reference, entity, version, kind, changes, at)
 SELECT $1, $2, $3, entity.id, 1, 'created', $10, $4 FROM entity";
+
+const SUBMIT: &str = "INSERT INTO tasks (tenant, id, type, status, payload, run_at, created_at, max_attempts, last_attempt)
+SELECT $1, $2, $3, 'scheduled', $4, now + interval '1 day', now, 5, 5 FROM (SELECT clock_timestamp() AS now) AS clock
+RETURNING run_at, created_at";
 
 pub(super) fn pool(url: &str) -> Result<Pool> {
     let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -46,6 +50,7 @@ pub(super) fn configure(config: &mut ServiceConfig, pool: &Pool) {
         .route("/api/v1/profiles/{id}", web::get().to(read))
         .route("/api/v1/profiles", web::get().to(list))
         .route("/api/v1/profiles", web::post().to(create))
+        .route("/api/v1/tasks/delayed", web::post().to(submit))
         .route("/plain", web::post().to(create_plain));
 }
 
@@ -107,4 +112,13 @@ async fn create_plain(pool: Data<Pool>, body: Bytes) -> Answer {
     let statement = client.prepare_cached(PLAIN).await.map_err(failed)?;
     client.execute(&statement, &[&id, &at, &Json(&document)]).await.map_err(failed)?;
     Ok(created(document.answer(id, at)))
+}
+
+async fn submit(pool: Data<Pool>, body: Bytes) -> Answer {
+    let task: Submission<'_> = serde_json::from_slice(&body).map_err(failed)?;
+    let id = new_id();
+    let client = client(&pool).await?;
+    let statement = client.prepare_cached(SUBMIT).await.map_err(failed)?;
+    let row = client.query_one(&statement, &[&TENANT, &id, &task.task_type, &Json(&task.payload)]).await.map_err(failed)?;
+    Ok(accepted(&task.answer(id, row.get(0), row.get(1))))
 }

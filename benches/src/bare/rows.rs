@@ -36,6 +36,22 @@ pub(super) struct Rows {
     pub(super) changes: Map<String, Value>,
 }
 
+/// The body of a submission.
+#[derive(Debug, Deserialize)]
+pub(super) struct Submission<'b> {
+    #[serde(rename = "type")]
+    pub(super) task_type: &'b str,
+    pub(super) payload: Map<String, Value>,
+}
+
+impl Submission<'_> {
+    /// What the service answers.
+    pub(super) fn answer(&self, id: Uuid, run_at: Timestamp, created_at: Timestamp) -> String {
+        let (kind, status) = (self.task_type, "scheduled");
+        json!({"id": id, "type": kind, "status": status, "run_at": run_at, "created_at": created_at}).to_string()
+    }
+}
+
 impl Document {
     /// The rows of a profile that is created now, under this id.
     pub(super) fn rows(&self, reference: Uuid, at: Timestamp) -> Rows {

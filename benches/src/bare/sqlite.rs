@@ -8,9 +8,9 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
 use super::{
-    Answer, created, failed, json,
-    rows::{Document, Listed, Listing, TENANT, TYPE, new_id, now},
-    sqlite_writer::Job,
+    Answer, accepted, created, failed, json,
+    rows::{Document, Listed, Listing, Submission, TENANT, TYPE, new_id, now},
+    sqlite_writer::{Job, Work},
 };
 
 const READY: &str = "SELECT body FROM bench_ready WHERE reference = ?1";
@@ -28,7 +28,8 @@ pub(super) fn configure(config: &mut ServiceConfig, path: &FilePath, writer: &fl
         .app_data(Data::new(writer.clone()))
         .route("/api/v1/profiles/{id}", web::get().to(read))
         .route("/api/v1/profiles", web::get().to(list))
-        .route("/api/v1/profiles", web::post().to(create));
+        .route("/api/v1/profiles", web::post().to(create))
+        .route("/api/v1/tasks/delayed", web::post().to(submit));
 }
 
 fn open(path: &FilePath) -> rusqlite::Result<Connection> {
@@ -63,9 +64,24 @@ async fn create(writer: Data<flume::Sender<Job>>, body: Bytes) -> Answer {
     let rows = document.rows(new_id(), now());
     let answer = document.answer(rows.reference, rows.at);
     let (done, durable) = oneshot::channel();
-    writer.send_async(Job::new(rows, Some(done))).await.map_err(failed)?;
+    writer.send_async(Job::new(Work::of(rows), Some(done))).await.map_err(failed)?;
     match durable.await {
         Ok(true) => Ok(created(answer)),
+        _ => Err(failed("not written")),
+    }
+}
+
+async fn submit(writer: Data<flume::Sender<Job>>, body: Bytes) -> Answer {
+    let task: Submission<'_> = serde_json::from_slice(&body).map_err(failed)?;
+    let (id, at) = (new_id(), now());
+    let run_at = at + jiff::SignedDuration::from_hours(24);
+    let payload = serde_json::to_string(&task.payload).map_err(failed)?;
+    let answer = task.answer(id, run_at, at);
+    let (done, durable) = oneshot::channel();
+    let work = Work::Task { id, task_type: task.task_type.to_owned(), payload, run_at, at };
+    writer.send_async(Job::new(work, Some(done))).await.map_err(failed)?;
+    match durable.await {
+        Ok(true) => Ok(accepted(&answer)),
         _ => Err(failed("not written")),
     }
 }

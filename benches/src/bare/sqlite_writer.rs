@@ -3,9 +3,11 @@
 use std::{path::Path, thread};
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use rusqlite::Connection;
 use serde_json::Value;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::rows::{Document, Rows, TENANT, TYPE};
 
@@ -24,21 +26,33 @@ const FEED: &str = "INSERT INTO feed (tenant, type, reference, entity, version, 
 VALUES (?1, ?2, ?3, ?4, 1, 'created', ?5, ?6)";
 const READY: &str = "INSERT INTO bench_ready (reference, body) VALUES (?1, ?2)";
 
-/// A profile on its way, with its JSON columns as text.
+const TASK: &str = "INSERT INTO tasks (tenant, id, type, status, payload, run_at, created_at, max_attempts, last_attempt)
+VALUES (?1, ?2, ?3, 'scheduled', ?4, ?5, ?6, 5, 5)";
+
+/// What is to be written, and who waits for it.
 pub(super) struct Job {
-    pub(super) rows: Rows,
-    pub(super) properties: String,
-    pub(super) provenance: String,
-    pub(super) changes: String,
+    work: Work,
     /// Told once it is durable.
-    pub(super) done: Option<oneshot::Sender<bool>>,
+    done: Option<oneshot::Sender<bool>>,
+}
+
+/// A profile on its way, with its JSON columns as text; or a task.
+pub(super) enum Work {
+    Profile { rows: Box<Rows>, properties: String, provenance: String, changes: String },
+    Task { id: Uuid, task_type: String, payload: String, run_at: Timestamp, at: Timestamp },
+}
+
+impl Work {
+    pub(super) fn of(rows: Rows) -> Self {
+        let text = |value: &serde_json::Map<String, Value>| serde_json::to_string(value).unwrap_or_default();
+        let (properties, provenance, changes) = (text(&rows.properties), rows.provenance.to_string(), text(&rows.changes));
+        Self::Profile { rows: Box::new(rows), properties, provenance, changes }
+    }
 }
 
 impl Job {
-    pub(super) fn new(rows: Rows, done: Option<oneshot::Sender<bool>>) -> Self {
-        let text = |value: &serde_json::Map<String, Value>| serde_json::to_string(value).unwrap_or_default();
-        let (properties, provenance, changes) = (text(&rows.properties), rows.provenance.to_string(), text(&rows.changes));
-        Self { rows, properties, provenance, changes, done }
+    pub(super) fn new(work: Work, done: Option<oneshot::Sender<bool>>) -> Self {
+        Self { work, done }
     }
 }
 
@@ -83,17 +97,25 @@ fn write_group(connection: &mut Connection, waiting: &flume::Receiver<Job>, grou
 }
 
 fn insert(connection: &Connection, job: &Job) -> rusqlite::Result<()> {
-    let reference = job.rows.reference.to_string();
-    let at = job.rows.at.as_microsecond();
+    let (rows, properties, provenance, changes) = match &job.work {
+        Work::Profile { rows, properties, provenance, changes } => (rows, properties, provenance, changes),
+        Work::Task { id, task_type, payload, run_at, at } => {
+            let times = (run_at.as_microsecond(), at.as_microsecond());
+            let columns = (TENANT, id.as_bytes(), task_type, payload, times.0, times.1);
+            return connection.prepare_cached(TASK)?.execute(columns).map(drop);
+        }
+    };
+    let reference = rows.reference.to_string();
+    let at = rows.at.as_microsecond();
     let id: i64 = connection.prepare_cached(NUMBERS)?.query_row([], |row| row.get(0))?;
-    connection.prepare_cached(EMAIL)?.execute((TENANT, &job.rows.email_key, &reference))?;
-    let columns = (TENANT, TYPE, &reference, id, &job.properties, &job.provenance, &job.rows.name_key, at);
+    connection.prepare_cached(EMAIL)?.execute((TENANT, &rows.email_key, &reference))?;
+    let columns = (TENANT, TYPE, &reference, id, properties, provenance, &rows.name_key, at);
     connection.prepare_cached(ENTITY)?.execute(columns)?;
     let mut values = connection.prepare_cached(VALUE)?;
-    for key in &job.rows.keys {
+    for key in &rows.keys {
         values.execute((TENANT, key, id))?;
     }
-    connection.prepare_cached(FEED)?.execute((TENANT, TYPE, &reference, id, &job.changes, at))?;
+    connection.prepare_cached(FEED)?.execute((TENANT, TYPE, &reference, id, changes, at))?;
     Ok(())
 }
 
@@ -113,7 +135,7 @@ pub(crate) fn fill(path: &Path, count: u64, ready: bool) -> Result<()> {
             if ready {
                 transaction.prepare_cached(READY)?.execute((rows.reference.to_string(), document.ready(&rows, "database")))?;
             }
-            insert(&transaction, &Job::new(rows, None))?;
+            insert(&transaction, &Job::new(Work::of(rows), None))?;
         }
         transaction.commit()?;
     }

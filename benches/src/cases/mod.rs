@@ -6,6 +6,7 @@ mod latency;
 mod process;
 mod reads;
 mod scale;
+mod tasks;
 mod writes;
 
 use anyhow::Result;
@@ -38,6 +39,9 @@ pub(crate) const CASES: &[Case] = &[
     case("feed-postgres", "POST while two instances number and tail the feed, PostgreSQL", writes::feed_postgres),
     case("put-sqlite", "PUT that changes nothing, SQLite", writes::put_sqlite),
     case("put-postgres", "PUT that changes nothing, PostgreSQL", writes::put_postgres),
+    case("submit-postgres", "submit a task, PostgreSQL", tasks::submit_postgres),
+    case("submit-sqlite", "submit a task, SQLite", tasks::submit_sqlite),
+    case("dispatch-postgres", "tasks done beside very many for later, PostgreSQL", tasks::dispatch_postgres),
     case("import-postgres", "import of 100,000 lines and again, PostgreSQL", import::import_postgres),
     case("scale-sqlite", "GET and a filtered list in a large store, SQLite", scale::sqlite),
     case("scale-postgres", "GET and a filtered list in a large store, PostgreSQL", scale::postgres),

@@ -17,6 +17,7 @@ mod serve;
 mod startup;
 mod store;
 mod telemetry;
+mod tools;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 

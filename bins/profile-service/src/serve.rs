@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use profile_application::{App, Deadline, Keyring, WorkSettings, WorkTools};
+use profile_application::{App, Deadline, Keyring, WorkSettings};
 use profile_http::{Admin, BuildInfo, Offer, Operations, Service, Settings};
 use profile_ports::Queue;
 use prometheus::Registry;
@@ -26,6 +26,7 @@ use crate::{
     startup::bring_up,
     store::{Opened, Purpose},
     telemetry,
+    tools::tools,
 };
 
 /// How long requests that are being answered may still take when the service stops. With the longest `SHUTDOWN_GRACE` and
@@ -53,7 +54,7 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     let opened = Opened::open(&config, Purpose::Serving, &registry).await?;
     log_start(&config);
     let queue = queue::start(&config, &registry)?;
-    let tools = WorkTools { queue: queue.clone().map(|queue| queue as Arc<dyn Queue>), ..WorkTools::default() };
+    let tools = tools(&config, queue.clone())?;
     let app = with_caches(app(&opened, &config), &config, &registry)?.with_work(work_settings(&config), tools, &registry)?;
 
     let operations = Arc::new(Operations::new());
@@ -86,7 +87,7 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
             operations.set_started();
             // Nobody listens where there is no worker.
             let _ = ready.send(());
-            tokio::join!(app.follow_feed(), app.trim_feed(retention));
+            tokio::join!(app.follow_feed(), app.trim_feed(retention), app.dispatch_tasks());
         }
     });
 

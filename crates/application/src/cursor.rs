@@ -71,7 +71,8 @@ pub(crate) fn open_task(keyring: &Keyring, tenant: &TenantId, query: [u8; 32], c
 }
 
 fn task_parts(cursor: &str) -> Option<(u32, TaskId, Vec<u8>)> {
-    let sealed = Some(cursor).filter(|cursor| cursor.len() <= MAX_CURSOR_CHARS).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())?;
+    let sealed =
+        Some(cursor).filter(|cursor| cursor.len() <= MAX_CURSOR_CHARS).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())?;
     if sealed.len() != TASK_BYTES + SIGNATURE_BYTES || sealed[0] != TASK_FORMAT {
         return None;
     }

@@ -39,11 +39,11 @@ use uuid::Uuid;
 
 use crate::{reads::Reads, tasks::Work};
 
+pub use cancel_task::CancelError;
 pub use create_profile::{Created, OnceKey};
 pub use export::{Restore, RestoreCheck, RestoreError};
 pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResult, Tally};
 pub use keyring::Keyring;
-pub use cancel_task::CancelError;
 pub use list_profiles::{ListError, ListRequest, MAX_LIMIT, Page, Sort};
 pub use list_tasks::{TaskListRequest, TaskPage};
 pub use profile_body::{ProfileBody, SCHEMA};

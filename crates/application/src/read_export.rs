@@ -55,7 +55,12 @@ impl App {
     ///
     /// # Errors
     /// The store's, where the secrets are not known yet.
-    pub async fn export_link(&self, tenant: &TenantId, task: &Task, deadline: Deadline) -> Result<Option<ExportLink>, StoreError> {
+    pub async fn export_link(
+        &self,
+        tenant: &TenantId,
+        task: &Task,
+        deadline: Deadline,
+    ) -> Result<Option<ExportLink>, StoreError> {
         if task.status != TaskStatus::Succeeded || !is_export(task.task_type.as_str()) {
             return Ok(None);
         }

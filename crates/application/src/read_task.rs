@@ -36,13 +36,7 @@ impl App {
     ///
     /// # Errors
     /// See [`TaskError`].
-    pub async fn wait_for_task(
-        &self,
-        tenant: &TenantId,
-        id: TaskId,
-        wait: Deadline,
-        step: Duration,
-    ) -> Result<Task, TaskError> {
+    pub async fn wait_for_task(&self, tenant: &TenantId, id: TaskId, wait: Deadline, step: Duration) -> Result<Task, TaskError> {
         let mut pause = LOOKS.0;
         loop {
             let task = self.read_task(tenant, id, Deadline::within(step)).await?;

@@ -90,9 +90,8 @@ impl App {
     }
 
     fn check_submission(&self, submission: &Submission) -> Result<&'static Kind, SubmitError> {
-        let refuse = |field: &str, code, message| {
-            Err(SubmitError::Invalid(vec![FieldProblem { field: field.into(), code, message }]))
-        };
+        let refuse =
+            |field: &str, code, message| Err(SubmitError::Invalid(vec![FieldProblem { field: field.into(), code, message }]));
         let Some(kind) = Kind::of(&submission.task_type) else {
             return refuse("type", "UNKNOWN_TYPE", format!("must be one of {}", Kind::names()));
         };

@@ -28,7 +28,9 @@ impl From<CommitError> for WriteError {
             CommitError::KeyReused => Self::KeyReused,
             CommitError::InProgress => Self::InProgress,
             CommitError::Store(error) => Self::Store(error),
-            error @ (CommitError::TooLarge | CommitError::Fenced | CommitError::NoProfile) => Self::Store(StoreError::Unavailable(error.into())),
+            error @ (CommitError::TooLarge | CommitError::Fenced | CommitError::NoProfile) => {
+                Self::Store(StoreError::Unavailable(error.into()))
+            }
         }
     }
 }

@@ -246,7 +246,13 @@ impl<'a> Draft<'a> {
             changes,
             released: reservations.released.into_iter().collect(),
             taken: reservations.taken.into_iter().filter_map(|(key, takers)| Some((key, takers.into_iter().next()?.1))).collect(),
-            receipt: Receipt { at: self.changeset.now, outcomes: self.run.outcomes, states, tasks: Vec::new(), replay: Replay::No },
+            receipt: Receipt {
+                at: self.changeset.now,
+                outcomes: self.run.outcomes,
+                states,
+                tasks: Vec::new(),
+                replay: Replay::No,
+            },
         }
     }
 }

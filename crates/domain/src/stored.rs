@@ -157,7 +157,12 @@ pub fn receipt_from_json(stored: Option<&Value>) -> Result<Receipt, Malformed> {
         at: moment(&stored["at"]).ok_or(RECEIPT)?,
         outcomes: outcomes.collect::<Result<_, _>>()?,
         states: HashMap::new(),
-        tasks: stored["tasks"].as_array().into_iter().flatten().map(|stored| task(stored).ok_or(RECEIPT)).collect::<Result<_, _>>()?,
+        tasks: stored["tasks"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|stored| task(stored).ok_or(RECEIPT))
+            .collect::<Result<_, _>>()?,
         replay: Replay::Yes,
     })
 }

@@ -50,9 +50,7 @@ impl From<ExportError> for Problem {
         match error {
             ExportError::Invalid | ExportError::Expired => Self::new(Code::LinkNotValid, error.to_string()),
             ExportError::NotFound => Self::new(Code::TaskNotFound, error.to_string()),
-            ExportError::Objects(_) => {
-                Self::new(Code::Unavailable, "exports can't be read for the moment").with_cause(error)
-            }
+            ExportError::Objects(_) => Self::new(Code::Unavailable, "exports can't be read for the moment").with_cause(error),
             ExportError::Store(error) => error.into(),
         }
     }

@@ -117,8 +117,7 @@ const ONE: &[Code] = &[Code::InvalidHeader, Code::NotFound];
 const CONDITIONS: &[Code] = &[Code::VersionConflict, Code::PreconditionFailed];
 const ONCE: &[Code] =
     &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::NotFound, Code::AlreadyExists];
-const ONCE_TASK: &[Code] =
-    &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::TaskNotFound];
+const ONCE_TASK: &[Code] = &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::TaskNotFound];
 
 /// What can go wrong with an operation.
 fn failures(operation: &str) -> Vec<Code> {

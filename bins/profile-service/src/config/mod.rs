@@ -17,6 +17,7 @@ mod source;
 mod survivorship;
 pub(crate) mod table;
 mod tasks;
+mod tenants;
 
 #[cfg(test)]
 mod tests;

@@ -29,6 +29,8 @@ pub(crate) struct Source {
     values: BTreeMap<&'static str, Found>,
     /// The `[survivorship]` table, and the file's name for messages.
     pub(crate) survivorship: Option<(Table, String)>,
+    /// The `[tenants]` table, likewise.
+    pub(crate) tenants: Option<(Table, String)>,
 }
 
 /// A value that was set.
@@ -52,7 +54,7 @@ impl Found {
 impl Source {
     /// The environment over the file.
     pub(crate) fn load(variable: impl Fn(&str) -> Option<String>, file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut source = Self { values: BTreeMap::new(), survivorship: None };
+        let mut source = Self { values: BTreeMap::new(), survivorship: None, tenants: None };
         if let Some(path) = file {
             source.read_file(path)?;
         }
@@ -103,6 +105,7 @@ impl Source {
         for (section, value) in table {
             match value {
                 Value::Table(table) if section == "survivorship" => self.survivorship = Some((table, name.clone())),
+                Value::Table(table) if section == "tenants" => self.tenants = Some((table, name.clone())),
                 Value::Table(table) => {
                     for (key, value) in table {
                         self.read_value(&name, &section, &key, &value)?;
@@ -141,7 +144,7 @@ fn unknown(file: &str, path: &str, section: &str) -> ConfigError {
     let inside: Vec<&str> = keys.iter().filter_map(|key| key.strip_prefix(section)?.strip_prefix('.')).collect();
     if inside.is_empty() {
         let mut sections: Vec<&str> = keys.iter().filter_map(|key| Some(key.split_once('.')?.0)).collect();
-        sections.push("survivorship");
+        sections.extend(["survivorship", "tenants"]);
         sections.dedup();
         return ConfigError(format!("{path} in {file} is no setting; sections are {}", sections.join(", ")));
     }

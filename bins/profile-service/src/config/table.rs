@@ -48,7 +48,11 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "127.0.0.1:8081",
         "Where operators are served: `DELETE /cache`, `DELETE /cache/{id}`, `PUT /log-level`. Whoever can connect there may; port `0` takes a free one",
     ),
-    setting("DATA_DIR", "./data", "Folder of the embedded SQLite store; made if it is missing"),
+    setting(
+        "DATA_DIR",
+        "./data",
+        "Folder of the embedded SQLite store and of exports; made if it is missing. Instances that share a database share the exports in it",
+    ),
     setting("DB_HOST", "localhost", "PostgreSQL server. Any `DB_…` that is set selects PostgreSQL instead of SQLite"),
     setting("DB_PORT", "5432", "Its port"),
     setting("DB_USER", "postgres", "User"),
@@ -103,6 +107,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting("TASK_BACKOFF", "30s", "How long a task that failed waits at most, 0s–1h; twice as long with each failure, up to 1h"),
     setting("TASK_RETENTION", "7d", "How long tasks that have ended can be looked at, 1m–365d"),
+    setting("WEBHOOK_PRIVATE", "false", "`true` lets webhooks go to this machine and to private networks, too"),
     setting("AUTH_MODE", "none on loopback", "Who may call: `none` lets everyone in who can connect. Required off loopback"),
     secret(
         "SECRET_KEY",

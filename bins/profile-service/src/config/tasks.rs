@@ -1,15 +1,23 @@
 //! How tasks are worked on.
 
-use std::time::Duration;
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
-use super::{ConfigError, Source, duration};
+use profile_domain::TenantId;
+use profile_upstream::webhooks::WebhookSecret;
 
-/// `TASK_…`.
+use super::{ConfigError, Source, duration, tenants};
+
+/// `TASK_…`, `WEBHOOK_PRIVATE`, and what only a file has of tenants.
 pub(crate) struct Tasks {
     pub(crate) concurrency: usize,
     pub(crate) lease: Duration,
     pub(crate) backoff: Duration,
     pub(crate) retention: Duration,
+    /// Whether webhooks may go to this machine and to private networks.
+    pub(crate) webhooks_to_private: bool,
+    pub(crate) webhook_secrets: HashMap<TenantId, Vec<WebhookSecret>>,
+    /// Where exports lie.
+    pub(crate) data_dir: PathBuf,
 }
 
 const DAY: Duration = Duration::from_hours(24);
@@ -45,6 +53,9 @@ impl Tasks {
                 DAY * 365,
                 "a duration from 1m to 365d, such as 7d",
             )?,
+            webhooks_to_private: source.parse("WEBHOOK_PRIVATE", false, "true or false", |text| text.parse().ok())?,
+            webhook_secrets: tenants::read(source)?,
+            data_dir: source.get("DATA_DIR").map_or_else(|| PathBuf::from("./data"), |found| PathBuf::from(&found.text)),
         })
     }
 
@@ -54,6 +65,7 @@ impl Tasks {
             ("TASK_LEASE", duration::show(self.lease)),
             ("TASK_BACKOFF", duration::show(self.backoff)),
             ("TASK_RETENTION", duration::show(self.retention)),
+            ("WEBHOOK_PRIVATE", self.webhooks_to_private.to_string()),
         ]
     }
 }

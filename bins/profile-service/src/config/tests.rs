@@ -112,11 +112,11 @@ fn wrong_files_are_named_with_what_is_allowed() {
         ("[server]\nprot = 1", "server.prot in FILE is no setting; [server] may hold port, host, workers"),
         (
             "[sever]\nport = 1",
-            "sever.port in FILE is no setting; sections are server, request, shutdown, admin, data, db, cache, stale, feed, redis, queue, task, auth, secret, log, search, survivorship",
+            "sever.port in FILE is no setting; sections are server, request, shutdown, admin, data, db, cache, stale, feed, redis, queue, task, webhook, auth, secret, log, search, survivorship, tenants",
         ),
         (
             "port = 1",
-            "port in FILE is no setting; sections are server, request, shutdown, admin, data, db, cache, stale, feed, redis, queue, task, auth, secret, log, search, survivorship",
+            "port in FILE is no setting; sections are server, request, shutdown, admin, data, db, cache, stale, feed, redis, queue, task, webhook, auth, secret, log, search, survivorship, tenants",
         ),
         ("[server]\nport = { a = 1 }", "server.port in FILE is a table; allowed is a string, a number, true or false"),
         ("[server]\n\nport = ", "FILE line 3 is no TOML: string values must be quoted, expected literal string"),

@@ -32,7 +32,8 @@ impl App {
         ends: mpsc::UnboundedSender<Ended>,
     ) {
         let Some(queue) = &self.work.queue else { return };
-        let most = NonZeroU16::try_from(u16::try_from(self.work.settings.concurrency).unwrap_or(u16::MAX)).unwrap_or(NonZeroU16::MIN);
+        let most =
+            NonZeroU16::try_from(u16::try_from(self.work.settings.concurrency).unwrap_or(u16::MAX)).unwrap_or(NonZeroU16::MIN);
         let mut consumer = queue.consume(task_type, most);
         loop {
             let gathered = tokio::select! {
@@ -68,8 +69,9 @@ impl App {
 
 /// Messages, and room for each of them. `None` once the queue was closed.
 async fn gather(consumer: &mut dyn Consumer, room: &Arc<Semaphore>) -> Option<(Vec<Delivery>, Vec<OwnedSemaphorePermit>)> {
-    let mut permits = vec![Arc::clone(room).acquire_owned().await.ok()?];
+    // In this order: room that waits for messages would be missing to those who look at the rows.
     let mut deliveries = vec![consumer.next().await?];
+    let mut permits = vec![Arc::clone(room).acquire_owned().await.ok()?];
     while deliveries.len() < BATCH
         && let Ok(permit) = Arc::clone(room).try_acquire_owned()
         && let Ok(Some(delivery)) = timeout(GATHER, consumer.next()).await

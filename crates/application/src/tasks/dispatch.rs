@@ -69,7 +69,11 @@ impl App {
             let published = queue.publish(&messages, Deadline::within(STEP)).await;
             let refused = published.iter().filter_map(|result| result.as_ref().err()).collect::<Vec<_>>();
             if let Some(first) = refused.first() {
-                tracing::warn!(tasks = refused.len(), cause = causes(*first), "the queue didn't take all; workers will find them");
+                tracing::warn!(
+                    tasks = refused.len(),
+                    cause = causes(*first),
+                    "the queue didn't take all; workers will find them"
+                );
             }
         }
         if messages.len() == BATCH { Duration::ZERO } else { due.next.map_or(POLL, |next| next.clamp(GATHER, POLL)) }

@@ -42,7 +42,11 @@ impl App {
             match self.store.end(&pairs, Deadline::within(STEP)).await {
                 Ok(written) => break written,
                 Err(error) if began.elapsed() > self.work.settings.lease => {
-                    tracing::error!(cause = causes(&error), runs = batch.len(), "ends of runs couldn't be written; they run again");
+                    tracing::error!(
+                        cause = causes(&error),
+                        runs = batch.len(),
+                        "ends of runs couldn't be written; they run again"
+                    );
                     return batch.iter().for_each(|ended| self.work.running.end(&ended.run));
                 }
                 Err(error) => {

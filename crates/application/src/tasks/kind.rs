@@ -56,8 +56,11 @@ impl Payload<'_> {
     pub(crate) fn only(&self, allowed: &[&str]) -> Vec<FieldProblem> {
         let members = self.0.as_object().into_iter().flatten();
         let unknown = members.filter(|(member, _)| !allowed.contains(&member.as_str()));
-        let message =
-            if allowed.is_empty() { "there are no members here".into() } else { format!("members here are {}", allowed.join(", ")) };
+        let message = if allowed.is_empty() {
+            "there are no members here".into()
+        } else {
+            format!("members here are {}", allowed.join(", "))
+        };
         unknown.map(|(member, _)| problem(member, "UNKNOWN_MEMBER", &message)).collect()
     }
 }

@@ -30,7 +30,8 @@ pub(crate) struct Measures {
 #[expect(clippy::expect_used, reason = "the names and buckets are constants")]
 impl Measures {
     pub(crate) fn new() -> Self {
-        let counters = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels).expect("valid");
+        let counters =
+            |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels).expect("valid");
         let counter = |name: &str, help: &str| IntCounter::new(name, help).expect("valid");
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
             HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), &["type"]).expect("valid")
@@ -38,7 +39,11 @@ impl Measures {
         Self {
             submitted: counters("tasks_submitted_total", "Tasks that were accepted, by type.", &["type"]),
             started: counters("tasks_started_total", "Starts of tasks in this process, by type.", &["type"]),
-            finished: counters("tasks_finished_total", "Runs that ended in this process, by type and outcome.", &["type", "outcome"]),
+            finished: counters(
+                "tasks_finished_total",
+                "Runs that ended in this process, by type and outcome.",
+                &["type", "outcome"],
+            ),
             lateness: histogram("task_lateness_seconds", "From when a task was due to its start.", &LATENESS),
             duration: histogram("task_duration_seconds", "From a task's start to its end.", &DURATION),
             depth: IntGaugeVec::new(Opts::new("tasks", "Tasks that wait or run, by type and state."), &["type", "state"])

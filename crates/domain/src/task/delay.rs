@@ -8,7 +8,9 @@ pub const MAX_DELAY: i64 = 365 * 24 * 3_600 * 1_000_000;
 
 /// The value is no delay.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("must be seconds from 0 to 31536000, or a number with s, m, h or d, such as \"90s\", \"15m\", \"2h\" or \"7d\", up to a year")]
+#[error(
+    "must be seconds from 0 to 31536000, or a number with s, m, h or d, such as \"90s\", \"15m\", \"2h\" or \"7d\", up to a year"
+)]
 pub struct DelayError;
 
 /// `90`, `1.5`, `"90s"`, `"15m"`, `"2h"`, `"7d"`: in microseconds.
@@ -59,8 +61,22 @@ mod tests {
         assert_eq!(micros(json!("365d")), Some(MAX_DELAY));
         assert_eq!(micros(json!(31_536_000)), Some(MAX_DELAY));
         for refused in [
-            json!(-1), json!(31_536_001), json!("366d"), json!("9999999999999999999s"), json!(""), json!("s"), json!("-1s"),
-            json!("1.5h"), json!("1 h"), json!("90"), json!("1w"), json!("٣s"), json!("1é"), json!(true), json!(null), json!([1]),
+            json!(-1),
+            json!(31_536_001),
+            json!("366d"),
+            json!("9999999999999999999s"),
+            json!(""),
+            json!("s"),
+            json!("-1s"),
+            json!("1.5h"),
+            json!("1 h"),
+            json!("90"),
+            json!("1w"),
+            json!("٣s"),
+            json!("1é"),
+            json!(true),
+            json!(null),
+            json!([1]),
         ] {
             assert_eq!(parse_delay(&refused), Err(DelayError), "{refused}");
         }

@@ -35,8 +35,11 @@ pub struct Submission {
 /// [`DocumentError`] with every problem that was found.
 pub fn parse_submission(body: &Value) -> Result<Submission, DocumentError> {
     let Value::Object(members) = body else { return Err(DocumentError::NotAnObject) };
-    let unknown: Vec<String> =
-        members.keys().filter(|member| !MEMBERS.contains(&member.as_str())).map(|member| member.chars().take(128).collect()).collect();
+    let unknown: Vec<String> = members
+        .keys()
+        .filter(|member| !MEMBERS.contains(&member.as_str()))
+        .map(|member| member.chars().take(128).collect())
+        .collect();
     if !unknown.is_empty() {
         return Err(DocumentError::UnknownMembers(unknown));
     }

@@ -156,12 +156,8 @@ fn a_receipt_comes_back_from_its_stored_form_as_a_replay() {
     ];
     let keys = [profile(1), organization(), profile(3), profile(4), profile(5)];
     let outcomes = keys.into_iter().zip(outcomes).map(|(key, outcome)| ItemReceipt { key, outcome }).collect();
-    let task = TaskReceipt {
-        id: TaskId(uuid::Uuid::from_u128(7)),
-        status: TaskStatus::Queued,
-        run_at: at(90),
-        created_at: at(-5),
-    };
+    let task =
+        TaskReceipt { id: TaskId(uuid::Uuid::from_u128(7)), status: TaskStatus::Queued, run_at: at(90), created_at: at(-5) };
     let receipt = Receipt { at: at(-5), outcomes, states: [].into(), tasks: vec![task], replay: Replay::No };
     assert_eq!(receipt_from_json(Some(&receipt_to_json(&receipt))), Ok(Receipt { replay: Replay::Yes, ..receipt }));
     let forgotten = receipt_from_json(None).expect("a receipt");

@@ -9,4 +9,5 @@ mod lines;
 mod lives;
 mod plans;
 mod search;
+mod tasks;
 mod text;

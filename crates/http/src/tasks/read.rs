@@ -35,9 +35,7 @@ pub(crate) async fn read(
     let id = super::id(&request)?;
     let task = match wait {
         None => app.read_task(&caller.tenant, id, settings.deadline()).await?,
-        Some(wait) => {
-            app.wait_for_task(&caller.tenant, id, Deadline::within(wait), settings.request_timeout).await?
-        }
+        Some(wait) => app.wait_for_task(&caller.tenant, id, Deadline::within(wait), settings.request_timeout).await?,
     };
     let mut body = super::body(&task);
     if let Some(link) = app.export_link(&caller.tenant, &task, settings.deadline()).await? {

@@ -46,9 +46,10 @@ pub(crate) async fn submit(
 /// The trace that the request is part of (W3C Trace Context), if it says so as it should.
 fn traceparent(request: &HttpRequest) -> Option<String> {
     let text = request.headers().get("traceparent")?.to_str().ok()?;
-    let shape = text.len() == 55 && text.bytes().enumerate().all(|(index, byte)| match index {
-        2 | 35 | 52 => byte == b'-',
-        _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
-    });
+    let shape = text.len() == 55
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            2 | 35 | 52 => byte == b'-',
+            _ => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
+        });
     shape.then(|| text.to_owned())
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, panicking is how to fail")]
 
 mod support;
+mod tasks;
 
 mod lines;
 mod logs;

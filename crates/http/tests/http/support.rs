@@ -26,8 +26,8 @@ use profile_domain::{
     stored::FactColumns,
     text::{EmailKey, fold},
 };
-use profile_port_contracts::TaskTable;
 use profile_http::{BuildInfo, Operations, Service, Settings};
+use profile_port_contracts::TaskTable;
 use profile_ports::{CommitError, Deadline, Entities, SecretKey, Secrets, Store, StoreError};
 use serde_json::Value;
 use uuid::Uuid;

@@ -125,7 +125,9 @@ pub async fn unique_submissions_race_to_one<F: Fixture>() {
 pub async fn deletion_cancels_tasks<F: Fixture>() {
     let (_fixture, client) = start::<F>().await;
     let ada = json!({"name": "Ada", "email": "ada@example.com"});
-    client.commit(0, [create(&profile(1), ada.clone()), create(&profile(2), json!({"name": "B", "email": "b@example.com"}))]).await;
+    client
+        .commit(0, [create(&profile(1), ada.clone()), create(&profile(2), json!({"name": "B", "email": "b@example.com"}))])
+        .await;
     let of = |task: NewTask, number: u32| NewTask { profile: Some(profile(number).reference), ..task };
     client.submit([of(echo(1), 1)]).await;
     let done = client.start_one().await;
@@ -169,8 +171,11 @@ pub async fn tasks_belong_to_the_living<F: Fixture>() {
     };
     refused(only([of(1)])).await;
     refused(only([echo(2), of(3)])).await;
-    refused(Changeset { tasks: vec![of(4)], ..changeset(0, [create(&profile(2), json!({"name": "X", "email": "x@example.com"}))]) })
-        .await;
+    refused(Changeset {
+        tasks: vec![of(4)],
+        ..changeset(0, [create(&profile(2), json!({"name": "X", "email": "x@example.com"}))])
+    })
+    .await;
     assert_eq!(fixture.dump().await, before, "a refused changeset left something");
 
     for round in 0..scaled(20) {

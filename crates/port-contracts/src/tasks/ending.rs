@@ -31,11 +31,7 @@ pub async fn effects_are_fenced<F: Fixture>() {
     let second = client.start_one().await;
 
     let before = fixture.dump().await;
-    let elsewhere = [
-        run.clone(),
-        Run { attempt: 7, ..run.clone() },
-        Run { task: id(9), ..run.clone() },
-    ];
+    let elsewhere = [run.clone(), Run { attempt: 7, ..run.clone() }, Run { task: id(9), ..run.clone() }];
     for stale in &elsewhere {
         let answer = client.effect(stale, rename("Late")).await;
         assert!(matches!(answer, Err(CommitError::Fenced)), "{answer:?}");

@@ -165,8 +165,7 @@ pub async fn waiting_tasks_are_counted<F: Fixture>() {
     client.as_tenant("b").submit([echo(4)]).await;
     client.start_one().await;
     let now = gauges().await;
-    let mut counts: Vec<_> =
-        now.depths.iter().map(|depth| (depth.task_type.to_string(), depth.status, depth.count)).collect();
+    let mut counts: Vec<_> = now.depths.iter().map(|depth| (depth.task_type.to_string(), depth.status, depth.count)).collect();
     counts.sort();
     assert_eq!(
         counts,

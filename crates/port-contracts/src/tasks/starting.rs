@@ -114,14 +114,8 @@ pub async fn due_tasks_are_queued_once<F: Fixture>() {
 
     fixture.shift_clock(Duration::from_secs(31));
     assert_eq!(mark(100).await.len(), 31, "all once more");
-    let claim = Claim {
-        task_type: &kind("echo"),
-        only: &[],
-        limit: 100,
-        worker: "w",
-        lease: LEASE,
-        patience: Duration::from_secs(10),
-    };
+    let claim =
+        Claim { task_type: &kind("echo"), only: &[], limit: 100, worker: "w", lease: LEASE, patience: Duration::from_secs(10) };
     assert!(client.store.claim(claim, deadline()).await.expect("a claim").tasks.is_empty());
     fixture.shift_clock(Duration::from_secs(11));
     assert_eq!(client.store.claim(claim, deadline()).await.expect("a claim").tasks.len(), 31);

@@ -380,11 +380,8 @@ impl TaskTable {
     /// As the port.
     pub fn prune(&mut self, ended: Duration, limit: usize) -> usize {
         let (now, all) = (self.now(), self.bug == TaskBug::PrunesAll);
-        let old = |row: &Row| {
-            row.task.status.is_final() && row.ended_at.is_some_and(|at| all || between(at, now) > ended)
-        };
-        let places: Vec<_> =
-            self.rows.iter().filter(|(_, row)| old(row)).map(|(place, _)| place.clone()).take(limit).collect();
+        let old = |row: &Row| row.task.status.is_final() && row.ended_at.is_some_and(|at| all || between(at, now) > ended);
+        let places: Vec<_> = self.rows.iter().filter(|(_, row)| old(row)).map(|(place, _)| place.clone()).take(limit).collect();
         places.iter().for_each(|place| drop(self.rows.remove(place)));
         places.len()
     }
@@ -459,10 +456,7 @@ macro_rules! tasks_in_a_table {
     ($store:ty, |$self:ident| $table:expr) => {
         #[async_trait::async_trait]
         impl profile_ports::Tasks for $store {
-            async fn task_clock(
-                &self,
-                _: profile_ports::Deadline,
-            ) -> Result<profile_domain::Moment, profile_ports::StoreError> {
+            async fn task_clock(&self, _: profile_ports::Deadline) -> Result<profile_domain::Moment, profile_ports::StoreError> {
                 let $self = self;
                 Ok($table.now())
             }

@@ -87,7 +87,8 @@ impl Disk {
         if change.ended_life {
             let earlier = self.feed.iter_mut().filter(|(of, row)| of == tenant && row.key == change.key);
             earlier.filter(|_| !is(Bug::KeepsTheFeed)).for_each(|(_, row)| row.changes = None);
-            let receipts = self.keys.iter_mut().filter(|((of, ..), kept)| of == tenant && kept.entity.as_ref() == Some(&change.key));
+            let receipts =
+                self.keys.iter_mut().filter(|((of, ..), kept)| of == tenant && kept.entity.as_ref() == Some(&change.key));
             receipts.filter(|_| !is(Bug::KeepsReceipts)).for_each(|(_, kept)| kept.receipt = None);
         }
         let id = if change.birth.is_some() && (old_id == 0 || !is(Bug::KeepsTheNumber)) {

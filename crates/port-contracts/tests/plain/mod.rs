@@ -166,13 +166,7 @@ impl PlainStore {
     }
 
     /// All that a changeset does to tasks, or nothing.
-    fn write_tasks(
-        &self,
-        disk: &mut Disk,
-        tenant: &TenantId,
-        changeset: &Changeset,
-        plan: &mut Plan,
-    ) -> Result<(), CommitError> {
+    fn write_tasks(&self, disk: &mut Disk, tenant: &TenantId, changeset: &Changeset, plan: &mut Plan) -> Result<(), CommitError> {
         let after = |reference: &Reference| {
             let key = EntityKey { entity_type: EntityType::profile(), reference: reference.clone() };
             let changed = plan.changes.iter().find(|change| change.key == key).map(|change| change.after.clone());
@@ -191,11 +185,8 @@ impl PlainStore {
         if idle && self.has(Bug::ForgetsIdleKeys) {
             return;
         }
-        let kept = Kept {
-            fingerprint: idempotency.fingerprint,
-            entity: changeset.kept_with(),
-            receipt: Some(receipt_to_json(receipt)),
-        };
+        let kept =
+            Kept { fingerprint: idempotency.fingerprint, entity: changeset.kept_with(), receipt: Some(receipt_to_json(receipt)) };
         disk.keys.insert((tenant.clone(), idempotency.route, idempotency.key.clone()), kept);
     }
 }

@@ -100,16 +100,10 @@ static MARK_QUEUED: Statement = Statement::new(
     returning!("../sql/task_mark_queued.sql", "tasks.tenant, tasks.id, tasks.type"),
     &[Type::INT8, Type::INT8, Type::INT8],
 );
-static RESCUE: Statement = Statement::new(
-    "task_rescue",
-    returning!("../sql/task_rescue.sql", "tasks.id"),
-    &[Type::INT8, Type::TEXT, Type::INT8],
-);
-static PRUNE: Statement = Statement::new(
-    "task_prune",
-    returning!("../sql/task_prune.sql", "tasks.id"),
-    &[Type::INT8, Type::INT8, Type::INT8],
-);
+static RESCUE: Statement =
+    Statement::new("task_rescue", returning!("../sql/task_rescue.sql", "tasks.id"), &[Type::INT8, Type::TEXT, Type::INT8]);
+static PRUNE: Statement =
+    Statement::new("task_prune", returning!("../sql/task_prune.sql", "tasks.id"), &[Type::INT8, Type::INT8, Type::INT8]);
 static TASK: Statement = Statement::new(
     "task",
     "SELECT id, type, status, payload, run_at, created_at, attempt, max_attempts, last_attempt, unique_key, profile, cancelling,
@@ -162,8 +156,7 @@ impl Tasks for PostgresStore {
         if !claim.only.is_empty() {
             let named = &claim.only[..claim.only.len().min(claim.limit)];
             let (tenants, ids): (Vec<&str>, Vec<Uuid>) = named.iter().map(|(tenant, id)| (tenant.as_str(), id.0)).unzip();
-            let params: [&(dyn ToSql + Sync); 6] =
-                [&tenants, &ids, &claim.worker, &lease, &task_type, &offset];
+            let params: [&(dyn ToSql + Sync); 6] = [&tenants, &ids, &claim.worker, &lease, &task_type, &offset];
             let rows = self.pool.run(&CLAIM_NAMED, &params, deadline).await?;
             return Ok(Claims { tasks: claimed(&rows)?, next: None });
         }
@@ -177,8 +170,7 @@ impl Tasks for PostgresStore {
 
     async fn renew(&self, runs: &[Run], lease: Duration, deadline: Deadline) -> Result<Vec<Renewal>, StoreError> {
         let (tenants, ids, attempts) = columns(runs.iter());
-        let params: [&(dyn ToSql + Sync); 5] =
-            [&tenants, &ids, &attempts, &micros(lease), &self.clock_offset()];
+        let params: [&(dyn ToSql + Sync); 5] = [&tenants, &ids, &attempts, &micros(lease), &self.clock_offset()];
         let rows = self.pool.run(&RENEW, &params, deadline).await?;
         let mut held = HashMap::new();
         for row in &rows {
@@ -223,8 +215,7 @@ impl Tasks for PostgresStore {
     }
 
     async fn mark_queued(&self, limit: usize, patience: Duration, deadline: Deadline) -> Result<Due, StoreError> {
-        let params: [&(dyn ToSql + Sync); 3] =
-            [&rows_of(limit), &micros(patience), &self.clock_offset()];
+        let params: [&(dyn ToSql + Sync); 3] = [&rows_of(limit), &micros(patience), &self.clock_offset()];
         let rows = self.pool.run(&MARK_QUEUED, &params, deadline).await?;
         let task = |row| Ok((row::tenant(row)?, TaskId(get(row, "id")?), row::task_type(row)?));
         let tasks: Vec<_> = rows.iter().map(task).collect::<Result<_, StoreError>>()?;
@@ -253,8 +244,7 @@ impl Tasks for PostgresStore {
         let task_type = query.task_type.as_ref().map(TaskType::as_str);
         let [from, before] = [query.created_from, query.created_before].map(|at| at.map(jiff::Timestamp::from));
         let (tenant, limit) = (tenant.as_str(), rows_of(query.limit));
-        let mut params: Vec<&(dyn ToSql + Sync)> =
-            vec![&tenant, &after, &status, &task_type, &from, &before, &limit];
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&tenant, &after, &status, &task_type, &from, &before, &limit];
         let profile = query.profile.as_ref().map(profile_domain::Reference::as_str);
         let statement = if profile.is_some() {
             params.push(&profile);

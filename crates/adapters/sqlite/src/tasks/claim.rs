@@ -95,8 +95,7 @@ pub(super) fn look(connection: &Connection, wanted: &Wanted, now: Moment) -> Res
         let mut own = Vec::new();
         for task_type in types {
             let mut due = connection.prepare_cached(DUE)?;
-            let params =
-                (tenant.as_str(), &task_type, now.as_micros(), told_before.as_micros(), rows(wanted.limit));
+            let params = (tenant.as_str(), &task_type, now.as_micros(), told_before.as_micros(), rows(wanted.limit));
             let mut rows = due.query(params)?;
             while let Some(row) = rows.next()? {
                 let id = TaskId::from_bytes(row.get(0)?);
@@ -156,8 +155,7 @@ pub(super) fn mark_queued(connection: &Connection, wanted: &Wanted, now: Moment)
     let mut queue = connection.prepare_cached(QUEUE)?;
     let mut tasks = Vec::with_capacity(found.candidates.len());
     for (tenant, id) in found.candidates {
-        let task_type: String =
-            queue.query_row((tenant.as_str(), id.0.as_bytes(), now.as_micros()), |row| row.get(0))?;
+        let task_type: String = queue.query_row((tenant.as_str(), id.0.as_bytes(), now.as_micros()), |row| row.get(0))?;
         tasks.push((tenant, id, TaskType::parse(&task_type).map_err(|_| Malformed("task type"))?));
     }
     Ok(Due { tasks, next: found.next })

@@ -84,11 +84,8 @@ fn run(job: Job) -> BoxFuture<'static, Result<Effect, Failure>> {
             return Ok(Effect::None);
         }
         let text = |member: &str| job.payload[member].as_str().unwrap_or_default().to_owned();
-        let mut request = ListRequest {
-            limit: MAX_LIMIT,
-            attributes: vec![(text("attribute"), text("value"))],
-            ..ListRequest::default()
-        };
+        let mut request =
+            ListRequest { limit: MAX_LIMIT, attributes: vec![(text("attribute"), text("value"))], ..ListRequest::default() };
         loop {
             let page = job.app.list_profiles(&job.tenant, &request, Deadline::within(STEP)).await;
             let page = page.map_err(|error| Failure::for_now(format!("profiles can't be listed: {error}")))?;

@@ -11,5 +11,4 @@ use super::kind::Kind;
 pub(crate) use profile_export::is_export;
 
 /// In the order in which they are documented.
-pub(super) const ALL: &[&Kind] =
-    &[&echo::KIND, &profile_patch::KIND, &profile_export::KIND, &webhook::KIND, &cache_warm::KIND];
+pub(super) const ALL: &[&Kind] = &[&echo::KIND, &profile_patch::KIND, &profile_export::KIND, &webhook::KIND, &cache_warm::KIND];
