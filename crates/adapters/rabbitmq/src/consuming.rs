@@ -14,10 +14,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, future::join_all};
 use lapin::{
     Acker, Channel,
-    options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
-        QueueDeclareOptions,
-    },
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
     types::FieldTable,
 };
 use parking_lot::Mutex;
@@ -34,8 +31,9 @@ use crate::{
 
 /// Before consuming again what couldn't be, or was taken away.
 const PAUSE: Duration = Duration::from_millis(200);
-/// After so long without a message: a look whether some wait all the same.
-const LOOK: Duration = Duration::from_secs(5);
+/// After so long without a message it consumes anew. RabbitMQ 3.10 doesn't always tell a consumer that its quorum queue was deleted,
+/// and where that was declared again gives it messages that it doesn't get.
+const IDLE: Duration = Duration::from_secs(30);
 /// Words to the server that go together.
 const WORDS: usize = 256;
 
@@ -126,7 +124,7 @@ enum Event {
     Ends(End),
     Came(Option<lapin::Result<lapin::message::Delivery>>),
     Said,
-    Quiet,
+    Idle,
 }
 
 /// Why consuming ended.
@@ -137,7 +135,7 @@ enum End {
     Dropped,
     /// The queue is closed.
     Closed,
-    /// The connection, the channel or the queue is gone.
+    /// The connection, the channel or the queue is gone, or may be.
     Lost,
 }
 
@@ -204,7 +202,7 @@ impl Driver {
         let consuming = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
         let mut deliveries = link.within(consuming).await?;
         let mut words = Vec::new();
-        let mut suspicion = 0;
+        let mut renewed = self.shared.renewed.subscribe();
         let end = loop {
             let event = tokio::select! {
                 () = self.shared.closing.cancelled() => Event::Ends(End::Closed),
@@ -212,20 +210,17 @@ impl Driver {
                 _ = self.paused.wait_for(|paused| *paused) => Event::Ends(End::Paused),
                 delivery = deliveries.next() => Event::Came(delivery),
                 _ = self.said.recv_many(&mut words, WORDS) => Event::Said,
-                () = tokio::time::sleep(LOOK) => Event::Quiet,
+                _ = renewed.changed() => Event::Ends(End::Lost),
+                () = tokio::time::sleep(IDLE) => Event::Idle,
             };
             match event {
                 Event::Ends(end) => break end,
                 Event::Came(Some(Ok(delivery))) => self.keep(delivery).await,
                 Event::Came(Some(Err(_)) | None) => break End::Lost,
                 Event::Said => say(&self.shared, &self.task_type, std::mem::take(&mut words)).await,
-                Event::Quiet => {
-                    suspicion = if self.is_passed_over(link).await { suspicion + 1 } else { 0 };
-                    if suspicion > 1 {
-                        tracing::warn!("task.type" = %self.task_type, "messages wait and don't come; consuming anew");
-                        break End::Lost;
-                    }
-                }
+                // What is in hand can be settled over this channel only.
+                Event::Idle if self.buffer.in_hand.load(Ordering::Acquire) == 0 => break End::Lost,
+                Event::Idle => {}
             }
         };
         match end {
@@ -247,23 +242,6 @@ impl Driver {
         }
         self.give_back().await;
         Ok(end)
-    }
-
-    /// Whether messages wait that could be delivered here. It happens where a queue was deleted and declared again: whoever began to
-    /// consume between the two isn't told of its end.
-    async fn is_passed_over(&self, link: &Arc<Link>) -> bool {
-        let held = self.buffer.waiting.lock().len() + self.buffer.in_hand.load(Ordering::Acquire);
-        if held >= usize::from(self.prefetch.get()) {
-            return false;
-        }
-        let look = async {
-            // Its own channel, which ends where there is no such queue.
-            let channel = link.channel().await?;
-            let name = topology::queue_name(&self.shared.settings, &self.task_type);
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            link.within(channel.queue_declare(name.into(), options, FieldTable::default())).await
-        };
-        look.await.map_or(true, |queue| queue.message_count() > 0 || queue.consumer_count() == 0)
     }
 
     /// Closes it, and everything of it comes again. Said, and not left to whoever drops it last: a request that wasn't answered in

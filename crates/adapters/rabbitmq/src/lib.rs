@@ -63,6 +63,8 @@ struct Shared {
     /// Batches that should have been confirmed by now.
     overdue: AtomicUsize,
     redeclaring: AtomicBool,
+    /// Counts how often queues that were gone were declared again.
+    renewed: watch::Sender<u64>,
     paused: HashMap<TaskType, watch::Sender<bool>>,
     state: watch::Sender<QueueState>,
     /// Nothing begins any more.
@@ -93,6 +95,7 @@ impl RabbitQueue {
             turns: Arc::new(Semaphore::new(LANES)),
             overdue: AtomicUsize::new(0),
             redeclaring: AtomicBool::new(false),
+            renewed: watch::channel(0).0,
             paused,
             state: watch::channel(QueueState::Away).0,
             closing: CancellationToken::new(),
