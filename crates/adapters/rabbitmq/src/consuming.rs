@@ -195,6 +195,7 @@ impl Driver {
     }
 
     async fn consume(&mut self, link: &Arc<Link>) -> Result<End, LinkError> {
+        let mut renewed = self.shared.renewed.subscribe();
         // It may have been deleted, which is how the last time may have ended.
         topology::declare_type(link, &self.shared.settings, &self.task_type).await?;
         let channel = self.channel(link).await?;
@@ -202,7 +203,6 @@ impl Driver {
         let consuming = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
         let mut deliveries = link.within(consuming).await?;
         let mut words = Vec::new();
-        let mut renewed = self.shared.renewed.subscribe();
         let end = loop {
             let event = tokio::select! {
                 () = self.shared.closing.cancelled() => Event::Ends(End::Closed),
