@@ -36,6 +36,10 @@ async fn every_answer_is_described(backend: Backend) {
         ("GET /api/v1/profiles/{id}", 200),
         ("PATCH /api/v1/profiles/{id}", 200),
         ("DELETE /api/v1/profiles/{id}", 204),
+        ("POST /api/v1/tasks/delayed", 202),
+        ("GET /api/v1/tasks", 200),
+        ("GET /api/v1/tasks/{id}", 200),
+        ("DELETE /api/v1/tasks/{id}", 200),
     ] {
         let of_it: Vec<i64> = answers.iter().filter(|(which, _)| which == operation).map(|(_, status)| *status).collect();
         assert!(of_it.contains(&success) && of_it.len() >= 25, "{operation} was hardly tried: {of_it:?}");

@@ -4,7 +4,7 @@ use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use profile_domain::{TaskId, TaskType, TenantId};
 use profile_ports::{
-    Claim, Deadline, causes,
+    Claim, Deadline,
     queue::{Consumer, Delivery},
 };
 use tokio::{
@@ -58,7 +58,7 @@ impl App {
                     self.run_claimed(kind, claims.tasks, permits, &ends);
                 }
                 Err(error) => {
-                    tracing::warn!(task.type = kind.name, cause = causes(&error), "what the queue gave can't be claimed now");
+                    self.work.trouble(&error);
                     drop(deliveries);
                     tokio::time::sleep(POLL).await;
                 }

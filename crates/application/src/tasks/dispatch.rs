@@ -59,7 +59,7 @@ impl App {
         let due = match self.store.mark_queued(BATCH, AGAIN, Deadline::within(STEP)).await {
             Ok(due) => due,
             Err(error) => {
-                tracing::warn!(cause = causes(&error), "what is due can't be looked for now");
+                self.work.trouble(&error);
                 return POLL;
             }
         };

@@ -13,10 +13,16 @@ mod measures;
 mod running;
 mod worker;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use profile_domain::task::Backoff;
-use profile_ports::{Objects, Queue, webhooks::Webhooks};
+use profile_ports::{Objects, Queue, StoreError, causes, webhooks::Webhooks};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
@@ -106,6 +112,8 @@ pub(crate) struct Work {
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) running: Running,
     pub(crate) measures: Measures,
+    /// Whether it was said that the store can't be asked.
+    said: AtomicBool,
 }
 
 impl Work {
@@ -119,6 +127,7 @@ impl Work {
             stopping: watch::Sender::new(false),
             running: Running::default(),
             measures: Measures::new(),
+            said: AtomicBool::new(false),
         })
     }
 
@@ -128,6 +137,20 @@ impl Work {
 
     pub(crate) fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
+    }
+
+    /// Says that the store can't be asked: once, until it can be again.
+    pub(crate) fn trouble(&self, error: &StoreError) {
+        if !self.said.swap(true, Ordering::Relaxed) {
+            tracing::warn!(cause = causes(error), "tasks can't be worked on for now; it is tried again every second");
+        }
+    }
+
+    /// The store has answered.
+    pub(crate) fn no_trouble(&self) {
+        if self.said.load(Ordering::Relaxed) && self.said.swap(false, Ordering::Relaxed) {
+            tracing::info!("tasks are worked on again");
+        }
     }
 
     /// Ends when the process stops.

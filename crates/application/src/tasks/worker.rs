@@ -142,10 +142,11 @@ impl App {
         let claims = match self.store.claim(claim, Deadline::within(STEP)).await {
             Ok(claims) => claims,
             Err(error) => {
-                tracing::warn!(task.type = kind.name, cause = causes(&error), "tasks can't be claimed now");
+                self.work.trouble(&error);
                 return (0, POLL);
             }
         };
+        self.work.no_trouble();
         let wait = claims.next.map_or(POLL, |next| next.clamp(GATHER, POLL));
         let claimed = claims.tasks.len();
         self.run_claimed(kind, claims.tasks, permits, ends);
@@ -295,7 +296,7 @@ impl App {
                     tracing::warn!(runs = rescued, "runs whose lease had ended were given to others");
                     self.work.committed.notify_waiters();
                 }
-                Err(error) => tracing::warn!(cause = causes(&error), "leases can't be looked at now"),
+                Err(error) => self.work.trouble(&error),
             }
         }
     }

@@ -104,3 +104,16 @@ async fn a_key_makes_a_submission_happen_once() {
     assert_eq!((other.status, &other.json()["error"]["code"]), (422, &json!("IDEMPOTENCY_KEY_REUSED")));
     assert_eq!(api.call(TestRequest::get().uri("/api/v1/tasks")).await.json()["items"].as_array().map(Vec::len), Some(1));
 }
+
+#[test]
+fn every_kind_is_described_with_its_payload() {
+    let document = serde_json::to_value(profile_http::openapi()).expect("JSON");
+    let kinds = document["components"]["schemas"]["NewTask"]["oneOf"].as_array().expect("one alternative for each").clone();
+    let names: Vec<&str> = kinds.iter().filter_map(|kind| kind["properties"]["type"]["enum"][0].as_str()).collect();
+    assert_eq!(names, ["echo", "profile.patch", "profile.export", "webhook", "cache.warm"]);
+    for kind in profile_application::task_kinds() {
+        let described = kinds.iter().find(|it| it["title"] == kind.name).expect("it is there");
+        assert_eq!(described["properties"]["payload"]["type"], kind.payload["type"], "{}", kind.name);
+        assert_eq!(described["example"]["payload"], kind.example);
+    }
+}

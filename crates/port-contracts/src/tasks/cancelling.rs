@@ -56,6 +56,17 @@ pub async fn cancelling_a_run_lets_success_stand<F: Fixture>() {
         assert_eq!(client.cancel(id(number)).await.map(|task| task.status), Some(status));
         assert!(client.claim(1).await.is_empty());
     }
+    // Whoever comes first, a success counts.
+    for round in 0..scaled(200) {
+        let number = 1_000 + round;
+        client.submit([echo(number)]).await;
+        let run = client.start_one().await;
+        let (ended, cancelled) = tokio::join!(client.end(&run, Ending::Succeeded), client.cancel(id(number)));
+        assert_eq!(ended, Some(TaskStatus::Succeeded), "round {round}");
+        let seen = cancelled.map(|task| task.status);
+        assert!(matches!(seen, Some(TaskStatus::Running | TaskStatus::Succeeded)), "round {round}: {seen:?}");
+        assert_eq!(client.status(id(number)).await, TaskStatus::Succeeded, "round {round}");
+    }
     client.submit([echo(10)]).await;
     let lease = std::time::Duration::from_secs(30);
     client.claim_with(1, &[], lease).await;

@@ -1,6 +1,7 @@
 -- Starts what is due of one type, each tenant's oldest before any tenant's second. Tenants are found one by the other, so that
 -- none of their tasks is looked at for it. More candidates are taken than are wanted, because another worker may be starting the
--- first of them; those are passed over, and the status is looked at again once the row is locked.
+-- first of them; those are passed over, and the status is looked at again once the row is locked. Rows are then found by their
+-- place, so that no plan can come to read all of them.
 WITH RECURSIVE clock AS MATERIALIZED (
     SELECT clock_timestamp() + $6 * interval '1 microsecond' AS now
 ), tenants AS (
@@ -24,10 +25,14 @@ WITH RECURSIVE clock AS MATERIALIZED (
     WHERE tenants.tenant IS NOT NULL
     ORDER BY due.rank, due.run_at LIMIT $2 * 4
 ), taken AS MATERIALIZED (
-    SELECT tasks.tenant, tasks.id FROM candidates JOIN tasks USING (tenant, id)
-    WHERE status IN ('scheduled', 'queued', 'retrying') AND tasks.run_at <= (SELECT now FROM clock)
-    ORDER BY candidates.rank, candidates.run_at LIMIT $2
-    FOR UPDATE OF tasks SKIP LOCKED
+    SELECT free.place FROM candidates CROSS JOIN LATERAL (
+        SELECT ctid AS place, status, run_at FROM tasks
+        WHERE tasks.tenant = candidates.tenant AND tasks.id = candidates.id
+        OFFSET 0
+        FOR UPDATE SKIP LOCKED
+    ) AS free
+    WHERE free.status IN ('scheduled', 'queued', 'retrying') AND free.run_at <= (SELECT now FROM clock)
+    LIMIT $2
 )
 UPDATE tasks
 SET status = 'running', attempt = attempt + 1, worker = $3, started_at = clock.now,
@@ -35,5 +40,5 @@ SET status = 'running', attempt = attempt + 1, worker = $3, started_at = clock.n
     earlier = CASE WHEN attempt > 0 THEN coalesce(earlier, '[]') || jsonb_build_array(jsonb_build_array(
         attempt, (extract(epoch FROM started_at) * 1000000)::bigint, (extract(epoch FROM ended_at) * 1000000)::bigint, worker, error
     )) END
-FROM taken, clock
-WHERE tasks.tenant = taken.tenant AND tasks.id = taken.id
+FROM clock
+WHERE tasks.ctid = ANY (ARRAY(SELECT place FROM taken))

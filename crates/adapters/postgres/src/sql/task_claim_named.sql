@@ -2,9 +2,12 @@
 WITH clock AS MATERIALIZED (
     SELECT clock_timestamp() + $6 * interval '1 microsecond' AS now
 ), taken AS MATERIALIZED (
-    SELECT tasks.tenant, tasks.id FROM unnest($1::text[], $2::uuid[]) AS named (tenant, id) JOIN tasks USING (tenant, id)
-    WHERE status IN ('scheduled', 'queued', 'retrying') AND tasks.run_at <= (SELECT now FROM clock) AND type = $5
-    FOR UPDATE OF tasks SKIP LOCKED
+    SELECT free.place FROM unnest($1::text[], $2::uuid[]) AS named (tenant, id) CROSS JOIN LATERAL (
+        SELECT ctid AS place, type, status, run_at FROM tasks WHERE tasks.tenant = named.tenant AND tasks.id = named.id
+        OFFSET 0
+        FOR UPDATE SKIP LOCKED
+    ) AS free
+    WHERE free.status IN ('scheduled', 'queued', 'retrying') AND free.run_at <= (SELECT now FROM clock) AND free.type = $5
 )
 UPDATE tasks
 SET status = 'running', attempt = attempt + 1, worker = $3, started_at = clock.now,
@@ -12,5 +15,5 @@ SET status = 'running', attempt = attempt + 1, worker = $3, started_at = clock.n
     earlier = CASE WHEN attempt > 0 THEN coalesce(earlier, '[]') || jsonb_build_array(jsonb_build_array(
         attempt, (extract(epoch FROM started_at) * 1000000)::bigint, (extract(epoch FROM ended_at) * 1000000)::bigint, worker, error
     )) END
-FROM taken, clock
-WHERE tasks.tenant = taken.tenant AND tasks.id = taken.id
+FROM clock
+WHERE tasks.ctid = ANY (ARRAY(SELECT place FROM taken))

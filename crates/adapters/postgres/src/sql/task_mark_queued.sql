@@ -22,12 +22,16 @@ WITH RECURSIVE clock AS MATERIALIZED (
     ) AS due
     ORDER BY due.rank, due.run_at LIMIT $1 * 2
 ), taken AS MATERIALIZED (
-    SELECT tasks.tenant, tasks.id FROM candidates JOIN tasks USING (tenant, id)
-    WHERE status IN ('scheduled', 'queued', 'retrying') AND tasks.run_at <= (SELECT now FROM clock)
-        AND (status <> 'queued' OR queued_at <= (SELECT now FROM clock) - $2 * interval '1 microsecond')
-    ORDER BY candidates.rank, candidates.run_at LIMIT $1
-    FOR UPDATE OF tasks SKIP LOCKED
+    SELECT free.place FROM candidates CROSS JOIN LATERAL (
+        SELECT ctid AS place, status, run_at, queued_at FROM tasks
+        WHERE tasks.tenant = candidates.tenant AND tasks.id = candidates.id
+        OFFSET 0
+        FOR UPDATE SKIP LOCKED
+    ) AS free
+    WHERE free.status IN ('scheduled', 'queued', 'retrying') AND free.run_at <= (SELECT now FROM clock)
+        AND (free.status <> 'queued' OR free.queued_at <= (SELECT now FROM clock) - $2 * interval '1 microsecond')
+    LIMIT $1
 )
 UPDATE tasks SET status = 'queued', queued_at = clock.now
-FROM taken, clock
-WHERE tasks.tenant = taken.tenant AND tasks.id = taken.id
+FROM clock
+WHERE tasks.ctid = ANY (ARRAY(SELECT place FROM taken))

@@ -6,25 +6,35 @@ mod row;
 use std::{collections::HashMap, sync::atomic::Ordering, time::Duration};
 
 use async_trait::async_trait;
+use futures_util::future::try_join3;
 use profile_domain::{
     Moment, Task, TaskId, TaskStatus, TaskType, TenantId,
     task::{ClaimedTask, Ending, LEASE_ENDED, Run, TaskQuery},
 };
 use profile_ports::{Claim, Claims, Deadline, Due, Renewal, StoreError, TaskDepth, TaskGauges, Tasks};
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
 use uuid::Uuid;
 
 pub(crate) use enqueue::CANCEL_OF_PROFILES;
 
 use crate::{
     PostgresStore,
+    error::{leaves_connection_sound, trouble},
+    pool::{LIMITS, bounded},
     row::{corrupt, get, moment},
     statement::{Statement, durably},
 };
 
+/// How often a run that isn't found is looked for: somebody may have changed its row between two looks, to cancel it or to renew its
+/// lease, while it stayed the current one.
+const LOOKS: usize = 3;
+
 macro_rules! returning {
     ($file:literal, $columns:literal) => {
-        concat!(include_str!($file), "RETURNING ", $columns, ", ", durably!())
+        concat!(include_str!($file), "RETURNING ", $columns)
     };
 }
 
@@ -49,13 +59,7 @@ static CLAIM_NAMED: Statement = Statement::new(
 static NEXT: Statement = Statement::new("task_next", include_str!("../sql/task_next.sql"), &[Type::TEXT, Type::INT8]);
 static RENEW: Statement = Statement::new(
     "task_renew",
-    concat!(
-        "UPDATE tasks SET lease_until = clock_timestamp() + ($4 + $5) * interval '1 microsecond'
-         FROM unnest($1::text[], $2::uuid[], $3::integer[]) AS run (tenant, id, attempt)
-         WHERE tasks.tenant = run.tenant AND tasks.id = run.id AND tasks.attempt = run.attempt AND status = 'running'
-         RETURNING tasks.tenant, tasks.id, cancelling, ",
-        durably!()
-    ),
+    returning!("../sql/task_renew.sql", "tenant, id, cancelling"),
     &[Type::TEXT_ARRAY, Type::UUID_ARRAY, Type::INT4_ARRAY, Type::INT8, Type::INT8],
 );
 static END: Statement = Statement::new(
@@ -135,10 +139,60 @@ impl PostgresStore {
         self.clock_offset.load(Ordering::Relaxed)
     }
 
+    /// Runs one statement in a transaction, in one round trip: its plan is made once, without compiling and without scans.
+    async fn in_one_flight(
+        &self,
+        statement: &Statement,
+        params: &[&(dyn ToSql + Sync)],
+        deadline: Deadline,
+    ) -> Result<Vec<Row>, StoreError> {
+        bounded(deadline, async {
+            let lease = self.pool.lease().await?;
+            lease.prepare(&[&LIMITS, statement]).await.map_err(|error| StoreError::from(trouble(error)))?;
+            let commit = lease.batch("commit", "COMMIT");
+            match try_join3(lease.begin(deadline), lease.query(statement, params), commit).await {
+                Ok(((), rows, ())) => {
+                    lease.keep();
+                    Ok(rows)
+                }
+                Err(error) => {
+                    if leaves_connection_sound(&error) {
+                        lease.roll_back().await;
+                    }
+                    Err(trouble(error).into())
+                }
+            }
+        })
+        .await
+    }
+
+    async fn end_once(&self, endings: &[&(Run, Ending)], deadline: Deadline) -> Result<Vec<Option<TaskStatus>>, StoreError> {
+        let (tenants, ids, attempts) = columns(endings.iter().map(|(run, _)| run));
+        let statuses: Vec<&str> = endings.iter().map(|(_, ending)| ending.status().as_str()).collect();
+        let errors: Vec<Option<&str>> = endings.iter().map(|(_, ending)| ending.error()).collect();
+        let wait = |ending: &Ending| match ending {
+            Ending::Retry { wait, .. } => Some(*wait),
+            Ending::HandedBack => Some(0),
+            _ => None,
+        };
+        let waits: Vec<Option<i64>> = endings.iter().map(|(_, ending)| wait(ending)).collect();
+        let given_back: Vec<i32> = endings.iter().map(|(_, ending)| i32::from(*ending == Ending::HandedBack)).collect();
+        let params: [&(dyn ToSql + Sync); 8] =
+            [&tenants, &ids, &attempts, &statuses, &errors, &waits, &given_back, &self.clock_offset()];
+        let rows = self.in_one_flight(&END, &params, deadline).await?;
+        let mut ended = HashMap::new();
+        for row in &rows {
+            let place: (&str, Uuid) = (get(row, "tenant")?, get(row, "id")?);
+            ended.insert(place, row::status(row)?);
+        }
+        let of = |(run, _): &&(Run, Ending)| ended.get(&(run.tenant.as_str(), run.task.0)).copied();
+        Ok(endings.iter().map(of).collect())
+    }
+
     /// In how long something is due.
     async fn next_due(&self, task_type: Option<&TaskType>, deadline: Deadline) -> Result<Option<Duration>, StoreError> {
         let task_type = task_type.map(TaskType::as_str);
-        let rows = self.pool.run(&NEXT, &[&task_type, &self.clock_offset()], deadline).await?;
+        let rows = self.in_one_flight(&NEXT, &[&task_type, &self.clock_offset()], deadline).await?;
         let wait: Option<i64> = rows.first().map(|row| get(row, "wait")).transpose()?.flatten();
         Ok(wait.map(|wait| Duration::from_micros(wait.try_into().unwrap_or(0))))
     }
@@ -157,11 +211,11 @@ impl Tasks for PostgresStore {
             let named = &claim.only[..claim.only.len().min(claim.limit)];
             let (tenants, ids): (Vec<&str>, Vec<Uuid>) = named.iter().map(|(tenant, id)| (tenant.as_str(), id.0)).unzip();
             let params: [&(dyn ToSql + Sync); 6] = [&tenants, &ids, &claim.worker, &lease, &task_type, &offset];
-            let rows = self.pool.run(&CLAIM_NAMED, &params, deadline).await?;
+            let rows = self.in_one_flight(&CLAIM_NAMED, &params, deadline).await?;
             return Ok(Claims { tasks: claimed(&rows)?, next: None });
         }
         let (limit, patience) = (rows_of(claim.limit), micros(claim.patience));
-        let rows = self.pool.run(&CLAIM, &[&task_type, &limit, &claim.worker, &lease, &patience, &offset], deadline).await?;
+        let rows = self.in_one_flight(&CLAIM, &[&task_type, &limit, &claim.worker, &lease, &patience, &offset], deadline).await?;
         let tasks = claimed(&rows)?;
         // Whoever got all that was wanted comes back at once.
         let next = if tasks.len() < claim.limit { self.next_due(Some(claim.task_type), deadline).await? } else { None };
@@ -169,39 +223,42 @@ impl Tasks for PostgresStore {
     }
 
     async fn renew(&self, runs: &[Run], lease: Duration, deadline: Deadline) -> Result<Vec<Renewal>, StoreError> {
-        let (tenants, ids, attempts) = columns(runs.iter());
-        let params: [&(dyn ToSql + Sync); 5] = [&tenants, &ids, &attempts, &micros(lease), &self.clock_offset()];
-        let rows = self.pool.run(&RENEW, &params, deadline).await?;
-        let mut held = HashMap::new();
-        for row in &rows {
-            let place: (&str, Uuid) = (get(row, "tenant")?, get(row, "id")?);
-            held.insert(place, if get(row, "cancelling")? { Renewal::Cancelling } else { Renewal::Held });
+        let mut renewals = vec![Renewal::Lost; runs.len()];
+        for _ in 0..LOOKS {
+            let missing: Vec<usize> = (0..runs.len()).filter(|index| renewals[*index] == Renewal::Lost).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let (tenants, ids, attempts) = columns(missing.iter().map(|index| &runs[*index]));
+            let params: [&(dyn ToSql + Sync); 5] = [&tenants, &ids, &attempts, &micros(lease), &self.clock_offset()];
+            let rows = self.in_one_flight(&RENEW, &params, deadline).await?;
+            let mut held = HashMap::new();
+            for row in &rows {
+                let place: (&str, Uuid) = (get(row, "tenant")?, get(row, "id")?);
+                held.insert(place, if get(row, "cancelling")? { Renewal::Cancelling } else { Renewal::Held });
+            }
+            for index in missing {
+                let run = &runs[index];
+                renewals[index] = held.get(&(run.tenant.as_str(), run.task.0)).copied().unwrap_or(Renewal::Lost);
+            }
         }
-        let of = |run: &Run| held.get(&(run.tenant.as_str(), run.task.0)).copied().unwrap_or(Renewal::Lost);
-        Ok(runs.iter().map(of).collect())
+        Ok(renewals)
     }
 
     async fn end(&self, endings: &[(Run, Ending)], deadline: Deadline) -> Result<Vec<Option<TaskStatus>>, StoreError> {
-        let (tenants, ids, attempts) = columns(endings.iter().map(|(run, _)| run));
-        let statuses: Vec<&str> = endings.iter().map(|(_, ending)| ending.status().as_str()).collect();
-        let errors: Vec<Option<&str>> = endings.iter().map(|(_, ending)| ending.error()).collect();
-        let wait = |ending: &Ending| match ending {
-            Ending::Retry { wait, .. } => Some(*wait),
-            Ending::HandedBack => Some(0),
-            _ => None,
-        };
-        let waits: Vec<Option<i64>> = endings.iter().map(|(_, ending)| wait(ending)).collect();
-        let given_back: Vec<i32> = endings.iter().map(|(_, ending)| i32::from(*ending == Ending::HandedBack)).collect();
-        let params: [&(dyn ToSql + Sync); 8] =
-            [&tenants, &ids, &attempts, &statuses, &errors, &waits, &given_back, &self.clock_offset()];
-        let rows = self.pool.run(&END, &params, deadline).await?;
-        let mut ended = HashMap::new();
-        for row in &rows {
-            let place: (&str, Uuid) = (get(row, "tenant")?, get(row, "id")?);
-            ended.insert(place, row::status(row)?);
+        let mut statuses = vec![None; endings.len()];
+        for _ in 0..LOOKS {
+            let missing: Vec<usize> = (0..endings.len()).filter(|index| statuses[*index].is_none()).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let some: Vec<&(Run, Ending)> = missing.iter().map(|index| &endings[*index]).collect();
+            let ended = self.end_once(&some, deadline).await?;
+            for (index, status) in missing.into_iter().zip(ended) {
+                statuses[index] = status;
+            }
         }
-        let of = |(run, _): &(Run, Ending)| ended.get(&(run.tenant.as_str(), run.task.0)).copied();
-        Ok(endings.iter().map(of).collect())
+        Ok(statuses)
     }
 
     async fn cancel(&self, tenant: &TenantId, id: TaskId, deadline: Deadline) -> Result<Option<Task>, StoreError> {
@@ -216,7 +273,7 @@ impl Tasks for PostgresStore {
 
     async fn mark_queued(&self, limit: usize, patience: Duration, deadline: Deadline) -> Result<Due, StoreError> {
         let params: [&(dyn ToSql + Sync); 3] = [&rows_of(limit), &micros(patience), &self.clock_offset()];
-        let rows = self.pool.run(&MARK_QUEUED, &params, deadline).await?;
+        let rows = self.in_one_flight(&MARK_QUEUED, &params, deadline).await?;
         let task = |row| Ok((row::tenant(row)?, TaskId(get(row, "id")?), row::task_type(row)?));
         let tasks: Vec<_> = rows.iter().map(task).collect::<Result<_, StoreError>>()?;
         let next = if tasks.len() < limit { self.next_due(None, deadline).await? } else { None };
@@ -224,12 +281,12 @@ impl Tasks for PostgresStore {
     }
 
     async fn rescue(&self, limit: usize, deadline: Deadline) -> Result<usize, StoreError> {
-        let rows = self.pool.run(&RESCUE, &[&rows_of(limit), &LEASE_ENDED, &self.clock_offset()], deadline).await?;
+        let rows = self.in_one_flight(&RESCUE, &[&rows_of(limit), &LEASE_ENDED, &self.clock_offset()], deadline).await?;
         Ok(rows.len())
     }
 
     async fn prune(&self, ended: Duration, limit: usize, deadline: Deadline) -> Result<usize, StoreError> {
-        let rows = self.pool.run(&PRUNE, &[&micros(ended), &rows_of(limit), &self.clock_offset()], deadline).await?;
+        let rows = self.in_one_flight(&PRUNE, &[&micros(ended), &rows_of(limit), &self.clock_offset()], deadline).await?;
         Ok(rows.len())
     }
 
@@ -273,7 +330,7 @@ impl Tasks for PostgresStore {
     }
 }
 
-fn claimed(rows: &[tokio_postgres::Row]) -> Result<Vec<ClaimedTask>, StoreError> {
+fn claimed(rows: &[Row]) -> Result<Vec<ClaimedTask>, StoreError> {
     rows.iter().map(row::claimed).collect()
 }
 

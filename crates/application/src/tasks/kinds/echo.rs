@@ -28,7 +28,7 @@ fn schema() -> Value {
         "type": "object",
         "additionalProperties": false,
         "properties": {
-            "message": {"description": "Anything."},
+            "message": {"type": ["string", "number", "boolean", "object", "array", "null"], "description": "Anything."},
             "sleep": {"type": "number", "minimum": 0, "maximum": 600, "description": "Seconds that it takes."},
             "fail": {"type": "boolean", "description": "Whether it fails each time."},
             "panic": {"type": "boolean", "description": "Whether it fails in a way that nobody foresaw."}
