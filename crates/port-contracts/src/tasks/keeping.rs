@@ -81,7 +81,7 @@ pub async fn tasks_are_listed<F: Fixture>() {
     let mut middle = None;
     for number in 0..10 {
         if number == 5 {
-            fixture.shift_clock(Duration::from_secs(60));
+            fixture.shift_clock(Duration::from_mins(1));
             middle = Some(client.store.task_clock(deadline()).await.expect("a clock"));
         }
         let task_type = kind(if number % 3 == 0 { "other" } else { "echo" });
@@ -131,7 +131,7 @@ pub async fn tasks_of_tenants_are_apart<F: Fixture>() {
 /// What ended long ago is forgotten, a little at a time and of every tenant; what waits or runs never is.
 pub async fn ended_tasks_are_pruned<F: Fixture>() {
     let (fixture, client) = start::<F>().await;
-    let kept = Duration::from_secs(60);
+    let kept = Duration::from_mins(1);
     let prune = async |limit: usize| client.store.prune(kept, limit, deadline()).await.expect("a number");
     client.submit((0..6).map(echo)).await;
     client.as_tenant("b").submit([echo(10)]).await;

@@ -382,7 +382,9 @@ impl TaskTable {
         let (now, all) = (self.now(), self.bug == TaskBug::PrunesAll);
         let old = |row: &Row| row.task.status.is_final() && row.ended_at.is_some_and(|at| all || between(at, now) > ended);
         let places: Vec<_> = self.rows.iter().filter(|(_, row)| old(row)).map(|(place, _)| place.clone()).take(limit).collect();
-        places.iter().for_each(|place| drop(self.rows.remove(place)));
+        for place in &places {
+            drop(self.rows.remove(place));
+        }
         places.len()
     }
 
