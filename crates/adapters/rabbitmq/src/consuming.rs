@@ -120,6 +120,7 @@ impl Drop for RabbitConsumer {
 }
 
 /// What a driver hears of.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is gone at once")]
 enum Event {
     Ends(End),
     Came(Option<lapin::Result<lapin::message::Delivery>>),
