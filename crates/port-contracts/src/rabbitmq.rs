@@ -76,9 +76,14 @@ impl RabbitServer {
         }
     }
 
-    /// Whether it shall believe that it has no memory left: then it reads nothing from those who publish.
-    pub async fn starve(&self, starved: bool) {
-        self.control(&["set_vm_memory_high_watermark", if starved { "0.000001" } else { "0.9" }]).await;
+    /// Has it believe that it has no memory left: it reads nothing from those who publish.
+    pub async fn starve(&self) {
+        self.control(&["set_vm_memory_high_watermark", "0.000001"]).await;
+    }
+
+    /// Ends [`Self::starve`].
+    pub async fn feed(&self) {
+        self.control(&["set_vm_memory_high_watermark", "0.9"]).await;
     }
 
     /// Says something to it with `rabbitmqctl`; what that prints.

@@ -76,13 +76,6 @@ impl MemoryQueue {
         }
         self.rooms.get(&message.task_type).ok_or(QueueError::Unroutable)?.put(message)
     }
-
-    fn set_paused(&self, task_type: &TaskType, paused: bool) {
-        if let Some(room) = self.rooms.get(task_type) {
-            room.inside.lock().paused = paused;
-            room.bell.notify_waiters();
-        }
-    }
 }
 
 impl Room {
@@ -132,11 +125,16 @@ impl Queue for MemoryQueue {
     }
 
     fn pause(&self, task_type: &TaskType) {
-        self.set_paused(task_type, true);
+        if let Some(room) = self.rooms.get(task_type) {
+            room.inside.lock().paused = true;
+        }
     }
 
     fn resume(&self, task_type: &TaskType) {
-        self.set_paused(task_type, false);
+        if let Some(room) = self.rooms.get(task_type) {
+            room.inside.lock().paused = false;
+            room.bell.notify_waiters();
+        }
     }
 
     fn state(&self) -> QueueState {

@@ -132,7 +132,7 @@ impl Objects for ObjectFolder {
 }
 
 fn place(tenant: &TenantId, key: &ObjectKey) -> Path {
-    Path::from_iter([key.area(), tenant.as_str()].into_iter().chain(key.path().split('/')))
+    [key.area(), tenant.as_str()].into_iter().chain(key.path().split('/')).collect()
 }
 
 fn entry(meta: &ObjectMeta) -> Option<ObjectEntry> {

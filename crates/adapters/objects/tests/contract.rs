@@ -52,6 +52,7 @@ impl ObjectsFixture for FolderFixture {
 profile_port_contracts::objects_contract!(FolderFixture);
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "files are dated by the system's clock")]
 fn what_a_killed_process_left_goes_after_a_day() {
     let folder = TempDir::new().expect("a folder");
     let tenant = folder.path().join("exports/default");

@@ -14,10 +14,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt as _, future::join_all};
 use lapin::{
     Acker, Channel,
-    options::{
-        BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions,
-        QueueDeclareOptions,
-    },
+    options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, BasicRejectOptions},
     types::FieldTable,
 };
 use parking_lot::Mutex;
@@ -34,8 +31,9 @@ use crate::{
 
 /// Before consuming again what couldn't be, or was taken away.
 const PAUSE: Duration = Duration::from_millis(200);
-/// After so long without a message: a look whether some wait all the same.
-const LOOK: Duration = Duration::from_secs(5);
+/// After so long without a message it consumes anew. RabbitMQ 3.10 doesn't always tell a consumer that its quorum queue was deleted,
+/// and where that was declared again gives it messages that it doesn't get.
+const IDLE: Duration = Duration::from_secs(30);
 /// Words to the server that go together.
 const WORDS: usize = 256;
 
@@ -122,11 +120,12 @@ impl Drop for RabbitConsumer {
 }
 
 /// What a driver hears of.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is gone at once")]
 enum Event {
     Ends(End),
     Came(Option<lapin::Result<lapin::message::Delivery>>),
     Said,
-    Quiet,
+    Idle,
 }
 
 /// Why consuming ended.
@@ -137,7 +136,7 @@ enum End {
     Dropped,
     /// The queue is closed.
     Closed,
-    /// The connection, the channel or the queue is gone.
+    /// The connection, the channel or the queue is gone, or may be.
     Lost,
 }
 
@@ -167,8 +166,12 @@ impl Driver {
                 Ok(End::Closed) => return,
                 Ok(End::Dropped) => return self.settle_the_rest().await,
                 Ok(End::Paused) => {}
-                Ok(End::Lost) => tokio::time::sleep(jittered(PAUSE)).await,
+                Ok(End::Lost) => {
+                    self.leave_channel().await;
+                    tokio::time::sleep(jittered(PAUSE)).await;
+                }
                 Err(error) => {
+                    self.leave_channel().await;
                     let cause = profile_ports::causes(&error);
                     tracing::warn!("task.type" = %self.task_type, cause, "a queue can't be consumed; trying again");
                     tokio::time::sleep(jittered(PAUSE)).await;
@@ -193,6 +196,7 @@ impl Driver {
     }
 
     async fn consume(&mut self, link: &Arc<Link>) -> Result<End, LinkError> {
+        let mut renewed = self.shared.renewed.subscribe();
         // It may have been deleted, which is how the last time may have ended.
         topology::declare_type(link, &self.shared.settings, &self.task_type).await?;
         let channel = self.channel(link).await?;
@@ -200,7 +204,6 @@ impl Driver {
         let consuming = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default());
         let mut deliveries = link.within(consuming).await?;
         let mut words = Vec::new();
-        let mut suspicion = 0;
         let end = loop {
             let event = tokio::select! {
                 () = self.shared.closing.cancelled() => Event::Ends(End::Closed),
@@ -208,20 +211,17 @@ impl Driver {
                 _ = self.paused.wait_for(|paused| *paused) => Event::Ends(End::Paused),
                 delivery = deliveries.next() => Event::Came(delivery),
                 _ = self.said.recv_many(&mut words, WORDS) => Event::Said,
-                () = tokio::time::sleep(LOOK) => Event::Quiet,
+                _ = renewed.changed() => Event::Ends(End::Lost),
+                () = tokio::time::sleep(IDLE) => Event::Idle,
             };
             match event {
                 Event::Ends(end) => break end,
                 Event::Came(Some(Ok(delivery))) => self.keep(delivery).await,
                 Event::Came(Some(Err(_)) | None) => break End::Lost,
                 Event::Said => say(&self.shared, &self.task_type, std::mem::take(&mut words)).await,
-                Event::Quiet => {
-                    suspicion = if self.is_passed_over(link).await { suspicion + 1 } else { 0 };
-                    if suspicion > 1 {
-                        tracing::warn!("task.type" = %self.task_type, "messages wait and don't come; consuming anew");
-                        break End::Lost;
-                    }
-                }
+                // What is in hand can be settled over this channel only.
+                Event::Idle if self.buffer.in_hand.load(Ordering::Acquire) == 0 => break End::Lost,
+                Event::Idle => {}
             }
         };
         match end {
@@ -236,31 +236,21 @@ impl Driver {
                     Ok(())
                 };
                 if link.within(ended).await.is_err() {
-                    self.channel = None;
+                    self.leave_channel().await;
                 }
             }
-            End::Lost => self.channel = None,
-            End::Closed => {}
+            End::Lost | End::Closed => {}
         }
         self.give_back().await;
         Ok(end)
     }
 
-    /// Whether messages wait that could be delivered here. It happens where a queue was deleted and declared again: whoever began to
-    /// consume between the two isn't told of its end.
-    async fn is_passed_over(&self, link: &Arc<Link>) -> bool {
-        let held = self.buffer.waiting.lock().len() + self.buffer.in_hand.load(Ordering::Acquire);
-        if held >= usize::from(self.prefetch.get()) {
-            return false;
+    /// Closes it, and everything of it comes again. Said, and not left to whoever drops it last: a request that wasn't answered in
+    /// time may yet be, and would go on holding messages that nobody takes.
+    async fn leave_channel(&mut self) {
+        if let Some((link, channel)) = self.channel.take() {
+            let _ = link.within(channel.close(200, "left".into())).await;
         }
-        let look = async {
-            // Its own channel, which ends where there is no such queue.
-            let channel = link.channel().await?;
-            let name = topology::queue_name(&self.shared.settings, &self.task_type);
-            let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-            link.within(channel.queue_declare(name.into(), options, FieldTable::default())).await
-        };
-        look.await.map_or(true, |queue| queue.message_count() > 0 || queue.consumer_count() == 0)
     }
 
     /// The one that there is, for deliveries of before a pause must be settled where they came from; or a new one.
@@ -271,10 +261,10 @@ impl Driver {
         {
             return Ok(channel.clone());
         }
-        self.channel = None;
+        self.leave_channel().await;
         let channel = link.channel().await?;
-        link.within(channel.basic_qos(self.prefetch.get(), BasicQosOptions::default())).await?;
         self.channel = Some((Arc::clone(link), channel.clone()));
+        link.within(channel.basic_qos(self.prefetch.get(), BasicQosOptions::default())).await?;
         Ok(channel)
     }
 

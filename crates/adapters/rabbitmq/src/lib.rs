@@ -63,6 +63,8 @@ struct Shared {
     /// Batches that should have been confirmed by now.
     overdue: AtomicUsize,
     redeclaring: AtomicBool,
+    /// Counts how often queues that were gone were declared again.
+    renewed: watch::Sender<u64>,
     paused: HashMap<TaskType, watch::Sender<bool>>,
     state: watch::Sender<QueueState>,
     /// Nothing begins any more.
@@ -93,6 +95,7 @@ impl RabbitQueue {
             turns: Arc::new(Semaphore::new(LANES)),
             overdue: AtomicUsize::new(0),
             redeclaring: AtomicBool::new(false),
+            renewed: watch::channel(0).0,
             paused,
             state: watch::channel(QueueState::Away).0,
             closing: CancellationToken::new(),
@@ -136,12 +139,6 @@ impl Shared {
         });
         self.metrics.show(state);
     }
-
-    fn set_paused(&self, task_type: &TaskType, paused: bool) {
-        if let Some(sender) = self.paused.get(task_type) {
-            sender.send_if_modified(|now| std::mem::replace(now, paused) != paused);
-        }
-    }
 }
 
 #[async_trait]
@@ -158,11 +155,15 @@ impl Queue for RabbitQueue {
     }
 
     fn pause(&self, task_type: &TaskType) {
-        self.shared.set_paused(task_type, true);
+        if let Some(paused) = self.shared.paused.get(task_type) {
+            paused.send_replace(true);
+        }
     }
 
     fn resume(&self, task_type: &TaskType) {
-        self.shared.set_paused(task_type, false);
+        if let Some(paused) = self.shared.paused.get(task_type) {
+            paused.send_replace(false);
+        }
     }
 
     fn state(&self) -> QueueState {

@@ -238,7 +238,11 @@ fn redeclare(shared: &Arc<Shared>, link: &Arc<Link>) {
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
         match topology::declare(&link, &shared.settings).await {
-            Ok(()) => tracing::warn!("a queue was gone, and was declared again"),
+            Ok(()) => {
+                tracing::warn!("a queue was gone, and was declared again");
+                // Whoever consumed what is gone may not have been told.
+                shared.renewed.send_modify(|times| *times += 1);
+            }
             Err(error) => tracing::warn!(cause = profile_ports::causes(&error), "a queue is gone and can't be declared again"),
         }
         shared.redeclaring.store(false, Ordering::Release);

@@ -23,6 +23,15 @@ const DEAD_LETTERS: i64 = 10_000;
 /// A week, in milliseconds.
 const DEAD_LETTER_LIFE: i64 = 7 * 24 * 3_600 * 1_000;
 
+/// How RabbitMQ keeps a queue.
+#[derive(PartialEq)]
+enum Kind {
+    /// On several servers, where there are several.
+    Quorum,
+    /// On one.
+    Classic,
+}
+
 /// The queue of a type.
 pub(crate) fn queue_name(settings: &RabbitSettings, task_type: &TaskType) -> String {
     format!("{}.{task_type}.{VERSION}", settings.exchange)
@@ -49,7 +58,7 @@ pub(crate) async fn declare_type(link: &Link, settings: &RabbitSettings, task_ty
     arguments.insert("x-overflow".into(), AMQPValue::LongString("reject-publish".into()));
     arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString(dead_exchange(settings).into()));
     let name = queue_name(settings, task_type);
-    let channel = declare_queue(link, &name, arguments, true).await?;
+    let channel = declare_queue(link, &name, arguments, Kind::Quorum).await?;
     bind(link, &channel, &name, &settings.exchange, task_type.as_str()).await
 }
 
@@ -64,15 +73,14 @@ async fn declare_shared(link: &Link, settings: &RabbitSettings) -> Result<(), Li
     arguments.insert("x-max-length".into(), AMQPValue::LongLongInt(DEAD_LETTERS));
     arguments.insert("x-message-ttl".into(), AMQPValue::LongLongInt(DEAD_LETTER_LIFE));
     let name = format!("{dead}.{VERSION}");
-    let channel = declare_queue(link, &name, arguments, false).await?;
+    let channel = declare_queue(link, &name, arguments, Kind::Classic).await?;
     bind(link, &channel, &name, &dead, "").await
 }
 
-/// A quorum queue, whose messages outlive one of several servers. Where the broker has none, or has the queue as another kind
-/// already, a classic one. Gives the channel on which that worked: a refusal ends the one that it came on.
-async fn declare_queue(link: &Link, name: &str, arguments: FieldTable, quorum: bool) -> Result<Channel, LinkError> {
+/// Where the broker has no quorum queues, or has this one as another kind already, it is a classic one. Gives the channel on which that worked: a refusal ends the one that it came on.
+async fn declare_queue(link: &Link, name: &str, arguments: FieldTable, kind: Kind) -> Result<Channel, LinkError> {
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    if quorum {
+    if kind == Kind::Quorum {
         let mut arguments = arguments.clone();
         arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
         arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(DELIVERIES));

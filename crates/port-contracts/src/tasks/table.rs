@@ -383,7 +383,7 @@ impl TaskTable {
         let old = |row: &Row| row.task.status.is_final() && row.ended_at.is_some_and(|at| all || between(at, now) > ended);
         let places: Vec<_> = self.rows.iter().filter(|(_, row)| old(row)).map(|(place, _)| place.clone()).take(limit).collect();
         for place in &places {
-            self.rows.remove(place);
+            drop(self.rows.remove(place));
         }
         places.len()
     }

@@ -133,7 +133,7 @@ async fn returns_are_told_from_what_was_taken(server: &RabbitServer) {
         let (queue, unknown) = (Arc::clone(&queue), unknown.clone());
         batches.spawn(async move {
             let mut messages: Vec<_> = (0..50).map(|number| message(batch * 50 + number)).collect();
-            for index in (0..50).filter(|index| (index * 7 + batch) % 3 == 0) {
+            for index in (0..50).filter(|index| (index * 7 + batch).is_multiple_of(3)) {
                 messages[index as usize].task_type = unknown.clone();
             }
             for (message, outcome) in messages.iter().zip(queue.publish(&messages, Deadline::within(CEILING)).await) {
@@ -220,7 +220,7 @@ async fn a_server_without_memory_takes_nothing_and_gives_what_it_has() {
     for number in 0..20 {
         publish(&queue, number).await.0.expect("it is taken");
     }
-    server.starve(true).await;
+    server.starve().await;
     // It says so to those who publish; the first learns it in vain.
     let blocked = async {
         while queue.state() != QueueState::Blocked {
@@ -247,7 +247,7 @@ async fn a_server_without_memory_takes_nothing_and_gives_what_it_has() {
     until_it_has(&server, &name, "0").await;
     assert_eq!(queue.state(), QueueState::Blocked);
 
-    server.starve(false).await;
+    server.feed().await;
     until_connected(&queue).await;
     publish_until_taken(&queue, 200).await;
     acknowledge_until(&mut *consumer, 200).await;
