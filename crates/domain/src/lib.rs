@@ -23,6 +23,7 @@ pub mod rules;
 pub mod search;
 pub mod stored;
 pub mod text;
+pub mod views;
 
 pub use changeset::{
     Changeset, EntityWrite, Expect, Idempotency, Intent, ItemOutcome, ItemReceipt, Place, Receipt, Refusal, Rejection, Replay,

@@ -10,3 +10,4 @@ mod lives;
 mod plans;
 mod search;
 mod text;
+mod views;
