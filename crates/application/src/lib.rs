@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod aggregate;
 mod create_profile;
 mod cursor;
 mod delete_profile;
@@ -30,8 +31,9 @@ use profile_ports::{CommitError, Store, cache::Change};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::reads::Reads;
+use crate::{aggregate::Views, reads::Reads};
 
+pub use aggregate::{Question, RETRY_AFTER, ViewAnswer, ViewError, ViewOrigin};
 pub use create_profile::{Created, OnceKey};
 pub use export::{Restore, RestoreCheck, RestoreError};
 pub use import::{ImportError, ImportOptions, LineOutcome, LineProblem, LineResult, Tally};
@@ -62,6 +64,7 @@ pub struct Environment {
 pub struct App {
     store: Arc<dyn Store>,
     reads: Arc<Reads>,
+    views: Arc<Views>,
     environment: Environment,
     keyring: Arc<Keyring>,
     policy: Arc<Policy>,
@@ -73,7 +76,8 @@ impl App {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, environment: Environment, keyring: Option<Keyring>, policy: Policy) -> Self {
         let reads = Arc::new(Reads::uncached(Arc::clone(&store), environment.now));
-        Self { store, reads, environment, keyring: Arc::new(keyring.unwrap_or_default()), policy: Arc::new(policy) }
+        let views = Arc::new(Views::stored_only(policy.rules.clone()));
+        Self { store, reads, views, environment, keyring: Arc::new(keyring.unwrap_or_default()), policy: Arc::new(policy) }
     }
 
     /// With tiers of caches before the store, the nearest first, which believe nothing until [`Self::follow_feed`] runs. What

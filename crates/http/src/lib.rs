@@ -15,6 +15,7 @@ mod routes;
 mod admin;
 
 mod profiles;
+mod views;
 
 mod body;
 mod caller;

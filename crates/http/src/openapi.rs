@@ -21,7 +21,7 @@ use utoipa::{
 use crate::{
     operations,
     problem::{Code, Problem},
-    profiles, schema,
+    profiles, schema, views,
 };
 
 #[derive(OpenApi)]
@@ -36,6 +36,7 @@ use crate::{
     ),
     tags(
         (name = "profiles", description = "Profiles of a tenant"),
+        (name = "views", description = "One answer from many sources, asked live"),
         (name = "operations", description = "For probes and for people who run the service"),
     ),
     paths(
@@ -47,6 +48,9 @@ use crate::{
         profiles::replace::replace,
         profiles::patch::patch,
         profiles::delete::delete,
+        views::profile::by_path,
+        views::profile::by_query,
+        views::customer::read,
         operations::health,
         operations::livez,
         operations::readyz,
@@ -106,6 +110,10 @@ const CONDITIONS: &[Code] = &[Code::VersionConflict, Code::PreconditionFailed];
 const ONCE: &[Code] =
     &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::NotFound, Code::AlreadyExists];
 
+const PROFILE_VIEW: &[Code] =
+    &[Code::InvalidId, Code::InvalidToken, Code::NotFound, Code::ViewNotConfigured, Code::SourcesUnavailable];
+const CUSTOMER_VIEW: &[Code] = &[Code::CustomerNotFound, Code::ViewNotConfigured, Code::PartialDataFetch];
+
 /// What can go wrong with an operation.
 fn failures(operation: &str) -> Vec<Code> {
     let sets: &[&[Code]] = match operation {
@@ -116,6 +124,8 @@ fn failures(operation: &str) -> Vec<Code> {
         "importProfiles" => &[ASKED, LINES, STORE_WRITE],
         "exportProfiles" => &[ASKED, STORE_READ],
         "deleteProfile" => &[ASKED, ONE, CONDITIONS, STORE_WRITE],
+        "readLiveProfile" | "readLiveProfileByQuery" => &[ASKED, PROFILE_VIEW, STORE_READ],
+        "readCustomer" => &[ASKED, CUSTOMER_VIEW, STORE_READ],
         "readyz" => &[&[Code::NotReady, Code::Internal]],
         _ => &[&[Code::Internal]],
     };
@@ -131,7 +141,7 @@ fn finish(operation: &mut Operation) {
             add_failure(response, code);
         }
     }
-    let profiles = operation.tags.iter().flatten().any(|tag| tag == "profiles");
+    let profiles = operation.tags.iter().flatten().any(|tag| tag == "profiles" || tag == "views");
     let parameters = operation.parameters.get_or_insert_default();
     if profiles {
         parameters.extend(schema::Tenant::into_params(|| Some(ParameterIn::Header)).into_iter().map(RefOr::T));
@@ -176,6 +186,12 @@ fn add_headers(response: &mut Response, status: &str, operation: &str) {
     }
     if operation == "readProfile" && ["200", "304"].contains(&status) {
         add("Cache-Status", text("What was done to answer (RFC 9211): `hit` or why not; `detail` names the tier."));
+    }
+    if ["readLiveProfile", "readLiveProfileByQuery", "readCustomer"].contains(&operation) && ["200", "503"].contains(&status) {
+        add("X-Unavailable-Sources", text("The sources that failed, separated by commas, if any did."));
+        if status == "200" {
+            add("Cache-Status", text("What was done to answer (RFC 9211): `hit`, or that sources were asked."));
+        }
     }
     if Code::ALL.iter().any(|code| code.retry_after().is_some() && code.status().as_str() == status) {
         let seconds = HeaderBuilder::new().schema(Some(Object::with_type(Type::Integer)));

@@ -5,6 +5,7 @@
 #![expect(dead_code, reason = "no value of these types is ever made; only their shape is wanted")]
 
 mod lines;
+mod views;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 pub(crate) use lines::{ExportedProfile, ImportLine, ImportOutcome, ImportParameters};
+pub(crate) use views::{Customer, CustomerParameters, ExplainView, IdParameter};
 
 /// A profile to be created.
 #[derive(Deserialize, ToSchema)]
@@ -214,6 +216,9 @@ pub(crate) struct ProblemError {
     /// Seconds after which the same request may fare better.
     #[schema(required = false, nullable = false)]
     retry_after: u32,
+    /// The sections whose sources answered.
+    #[schema(required = false, nullable = false)]
+    available_services: Vec<String>,
 }
 
 /// What is wrong with one member.

@@ -1,8 +1,9 @@
 //! What the application needs from outside, as traits, with the closed set of errors each can give.
 //!
 //! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
-//! adapter to it. There are three ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
-//! adapters and among the contracts; the [`Cache`]; and [`Timelines`], which a store is told of by others.
+//! adapter to it. There are four ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
+//! adapters and among the contracts; the [`Cache`]; [`Timelines`], which a store is told of by others; and [`Sources`] that are
+//! asked live.
 
 #![warn(missing_docs)]
 #![allow(
@@ -17,6 +18,7 @@ mod entities;
 mod feed;
 mod replicas;
 mod secrets;
+mod sources;
 mod timelines;
 
 use async_trait::async_trait;
@@ -29,6 +31,7 @@ pub use entities::{CommitError, Entities};
 pub use feed::{Detail, Feed, FeedPage, FeedState, Numbered};
 pub use replicas::{AsOf, By, Replicas, Seen, Servers};
 pub use secrets::{SecretKey, Secrets};
+pub use sources::{Ask, Fetched, SourceError, Sources};
 pub use timelines::Timelines;
 
 /// Where everything is kept: the sum of the ports below.

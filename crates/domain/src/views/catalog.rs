@@ -13,6 +13,9 @@ use crate::{
 
 use super::{Believed, Mapping, Priorities};
 
+/// How long a view may take, unless it says otherwise.
+pub const DEADLINE: Duration = Duration::from_millis(500);
+
 /// The views that there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ViewName {
@@ -132,7 +135,23 @@ pub struct Catalog {
     pub rules: Rules,
 }
 
+/// The source that is always there: what is stored here.
+const STORE: &str = "store";
+
 impl Catalog {
+    /// Where nothing is configured: profiles as they are stored.
+    ///
+    /// # Panics
+    /// Never: the name is one.
+    #[must_use]
+    pub fn stored_only(rules: Rules) -> Self {
+        let store = SourceName::parse(STORE).expect("a name");
+        let panel = Panel::from([(Section::Fields, vec![store.clone()])]);
+        let view = View { deadline: DEADLINE, ttl: Duration::from_hours(4), panel: Some(panel), tenants: BTreeMap::new() };
+        let sources = BTreeMap::from([(store, LiveSource { is_store: true, ..LiveSource::default() })]);
+        Self { sources, views: BTreeMap::from([(ViewName::Profile, view)]), rules }
+    }
+
     /// A tenant's sources of a view.
     #[must_use]
     pub fn panel(&self, tenant: &TenantId, view: ViewName) -> Option<(&View, &Panel)> {

@@ -14,7 +14,7 @@ mod pointer;
 mod shape;
 
 pub use believe::{Believed, Priorities};
-pub use catalog::{Catalog, LiveSource, Panel, Section, View, ViewName};
+pub use catalog::{Catalog, DEADLINE, LiveSource, Panel, Section, View, ViewName};
 pub use mapping::{Mapping, MappingError};
 pub use period::{Period, PeriodError};
 pub use pointer::Pointer;

@@ -80,12 +80,12 @@ pub fn section(
 /// # Errors
 /// [`ShapeError`] where it can't.
 pub fn check(of: Section, facts: &[(FieldName, Fact)]) -> Result<(), ShapeError> {
-    let alone = facts.iter().map(|(field, fact)| (field.clone(), FieldFacts::new(fact.clone()))).collect();
     if of == Section::Fields {
         let wrong =
             facts.iter().find(|(field, fact)| !fact.value.is_null() && check_value(field.as_str(), &fact.value).is_some());
         return wrong.map_or(Ok(()), |(field, _)| Err(ShapeError(field.to_string())));
     }
+    let alone = facts.iter().map(|(field, fact)| (field.clone(), FieldFacts::new(fact.clone()))).collect();
     // With a period, so that dates are looked at, too.
     let ever = Period::until(Moment::MAX);
     section(of, "", &alone, Some(ever)).map(drop)
