@@ -16,6 +16,7 @@ mod serve;
 mod startup;
 mod store;
 mod telemetry;
+mod views;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
