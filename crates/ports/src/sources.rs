@@ -1,7 +1,5 @@
 //! Sources that are asked while somebody waits.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use profile_domain::{SourceName, TenantId};
 use serde_json::Value;
@@ -77,8 +75,6 @@ pub struct Fetched {
     pub attempts: u32,
     /// Whether it is asked: `closed` while it is, `open` while it isn't, `half_open` while one call finds out.
     pub breaker: &'static str,
-    /// After which time asking again may help.
-    pub retry_in: Duration,
 }
 
 /// Sources by name. There is one adapter, over HTTP, and its own tests hold it to what is said here.

@@ -33,8 +33,6 @@ use crate::{
 /// The pause before the first retry, about; the next ones are longer.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
-/// After which time it is worth asking anew, where nothing better is known.
-const RETRY_IN: Duration = Duration::from_secs(1);
 /// Calls that must succeed in a row until a source that failed is said to be well.
 const WELL: u32 = 10;
 
@@ -138,15 +136,15 @@ impl Sources for HttpSources {
     async fn fetch(&self, name: &SourceName, ask: &Ask<'_>, deadline: Deadline) -> Fetched {
         let Some(source) = self.sources.get(name) else {
             let answer = Err(SourceError::Unreachable("no source has this name".into()));
-            return Fetched { answer, attempts: 0, breaker: "closed", retry_in: RETRY_IN };
+            return Fetched { answer, attempts: 0, breaker: "closed" };
         };
         let began = Instant::now();
         let pass = match source.breaker.enter(began) {
             Ok(pass) => pass,
-            Err(retry_in) => {
+            Err(_) => {
                 self.clients.metrics.ended(name.as_str(), SourceError::Open.name(), 0, Duration::ZERO);
                 let breaker = source.breaker.name();
-                return Fetched { answer: Err(SourceError::Open), attempts: 0, breaker, retry_in };
+                return Fetched { answer: Err(SourceError::Open), attempts: 0, breaker };
             }
         };
         let deadline = deadline.at_most(source.settings.timeout);
@@ -170,7 +168,7 @@ impl Sources for HttpSources {
         self.clients.metrics.ended(name.as_str(), outcome, attempts, began.elapsed());
         let breaker = source.breaker.name();
         self.clients.metrics.open.with_label_values(&[name.as_str()]).set(i64::from(breaker == "open"));
-        Fetched { answer, attempts, breaker, retry_in: RETRY_IN }
+        Fetched { answer, attempts, breaker }
     }
 }
 

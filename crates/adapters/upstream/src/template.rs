@@ -36,7 +36,7 @@ pub enum TemplateError {
     #[error("a URL with {{id}} in its path or query")]
     NoId,
     /// It can't be called.
-    #[error("{0}")]
+    #[error("a URL that may be called: {0}; private addresses may with private_addresses = true")]
     Refused(#[from] Refused),
 }
 

@@ -58,11 +58,12 @@ impl Flights {
 
     /// A new one, unless there is one.
     pub(super) fn lead(&self, asked: Asked, begin: impl FnOnce() -> Work) -> Option<Flight> {
-        let mut board = self.board.lock();
-        if board.get(&asked).is_some_and(|(_, flight)| flight.upgrade().is_some()) {
+        // Let go of without the lock: whoever is the last to do so ends the flight, and that takes it off the board.
+        let flying = self.board.lock().get(&asked).and_then(|(_, flight)| flight.upgrade());
+        if flying.is_some() {
             return None;
         }
-        Some(self.put(&mut board, asked, begin()))
+        Some(self.put(&mut self.board.lock(), asked, begin()))
     }
 
     /// One that nobody joins.

@@ -52,6 +52,8 @@ pub(super) enum Found {
     Fresh {
         answer: ViewAnswer,
         expires_in: Duration,
+        /// As it is kept.
+        entry: Bytes,
     },
     /// Complete, and past its time.
     Stale(ViewAnswer),
@@ -146,8 +148,8 @@ impl Job {
             let (found, ticket) = self.at(tier, "view", deadline).await;
             looked.tickets.push(ticket);
             match found {
-                Some(Found::Fresh { answer, expires_in }) => {
-                    self.bring_near(&answer, expires_in, &looked.tickets).await;
+                Some(Found::Fresh { answer, expires_in, entry }) => {
+                    self.bring_near(&entry, expires_in, &looked.tickets[..tier]).await;
                     looked.fresh = Some(answer);
                     return looked;
                 }
@@ -172,9 +174,7 @@ impl Job {
     async fn at(&self, tier: usize, prefix: &str, deadline: Deadline) -> (Option<Found>, Option<Ticket>) {
         let Some(key) = self.key(prefix) else { return (None, None) };
         let reads = &self.app.reads;
-        let kept = if tier == 0 {
-            reads.kept(tier, &self.tenant, &key).await
-        } else {
+        let kept = if reads.is_shared(tier) {
             // Another instance may have been told to drop it.
             let dropped = drop_key(self.question.view);
             let (kept, dropped) = join(reads.kept(tier, &self.tenant, &key), reads.kept(tier, &self.tenant, &dropped)).await;
@@ -182,8 +182,11 @@ impl Job {
                 self.app.views.drops.note(&self.tenant, self.question.view, Moment::from_micros((&*at).get_i64()));
             }
             kept
+        } else {
+            reads.kept(tier, &self.tenant, &key).await
         };
-        let Some(entry) = kept.bytes.and_then(Entry::read) else { return (None, kept.ticket) };
+        let Some(bytes) = kept.bytes else { return (None, kept.ticket) };
+        let Some(entry) = Entry::read(bytes.clone()) else { return (None, kept.ticket) };
         let dropped = self.app.views.drops.last(&self.tenant, self.question.view);
         if dropped.is_some_and(|at| entry.made_at <= at) || !self.is_current(&entry, deadline).await {
             return (None, kept.ticket);
@@ -192,7 +195,8 @@ impl Job {
         let span = Duration::from_micros(left.unsigned_abs());
         let answer = |origin| ViewAnswer { body: entry.body.clone(), unavailable: entry.unavailable.clone(), origin };
         let found = if left > 0 {
-            Found::Fresh { answer: answer(ViewOrigin::Cache { tier: kept.tier, expires_in: span }), expires_in: span }
+            let answer = answer(ViewOrigin::Cache { tier: kept.tier, expires_in: span });
+            Found::Fresh { answer, expires_in: span, entry: bytes }
         } else {
             Found::Stale(answer(ViewOrigin::Stale { tier: kept.tier, age: span }))
         };
@@ -214,17 +218,11 @@ impl Job {
     }
 
     /// What a farther tier kept, for the nearer ones.
-    async fn bring_near(&self, answer: &ViewAnswer, expires_in: Duration, tickets: &[Option<Ticket>]) {
-        let farther = tickets.len() - 1;
-        let Some(key) = self.key("view") else { return };
-        let Some(entry) = self.app.reads.kept(farther, &self.tenant, &key).await.bytes else { return };
-        if farther == 0 {
-            return;
-        }
-        let Some(made) = Entry::read(entry.clone()).and_then(|entry| Version::new(entry.made_at.as_micros())) else { return };
-        debug_assert!(answer.unavailable.is_empty(), "only complete answers are in farther tiers");
+    async fn bring_near(&self, entry: &Bytes, expires_in: Duration, nearer: &[Option<Ticket>]) {
+        let made = Entry::read(entry.clone()).and_then(|entry| Version::new(entry.made_at.as_micros()));
+        let (Some(key), Some(made)) = (self.key("view"), made) else { return };
         let expires_in = expires_in + self.app.reads.stale_if_error();
-        for (tier, ticket) in tickets[..farther].iter().enumerate() {
+        for (tier, ticket) in nearer.iter().enumerate() {
             self.app.reads.keep(tier, &self.tenant, &key, *ticket, (made, entry.clone()), expires_in).await;
         }
     }
@@ -270,7 +268,7 @@ impl App {
         let now = (self.environment.now)();
         self.views.drops.note(tenant, view, now);
         let key = drop_key(view);
-        for tier in 1..self.reads.depth() {
+        for tier in (0..self.reads.depth()).filter(|tier| self.reads.is_shared(*tier)) {
             let ticket = self.reads.kept(tier, tenant, &key).await.ticket;
             let entry =
                 (Version::new(now.as_micros()).unwrap_or(Version::FIRST), Bytes::copy_from_slice(&now.as_micros().to_be_bytes()));

@@ -396,6 +396,6 @@ struct NoSources;
 impl Sources for NoSources {
     async fn fetch(&self, _: &SourceName, _: &Ask<'_>, _: Deadline) -> Fetched {
         let answer = Err(SourceError::Unreachable("nothing is called from here".into()));
-        Fetched { answer, attempts: 0, breaker: "closed", retry_in: Duration::from_secs(1) }
+        Fetched { answer, attempts: 0, breaker: "closed" }
     }
 }

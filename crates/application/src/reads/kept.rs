@@ -28,6 +28,11 @@ impl Reads {
         self.tiers.len()
     }
 
+    /// Whether others see what is put into a tier.
+    pub(crate) fn is_shared(&self, tier: usize) -> bool {
+        !self.tiers[tier].in_process
+    }
+
     /// For how long what is past its time may be served.
     pub(crate) fn stale_if_error(&self) -> Duration {
         self.settings.stale_if_error

@@ -10,4 +10,5 @@ mod pace;
 mod problems;
 mod profiles;
 mod turns;
+mod views;
 mod wire;

@@ -101,6 +101,7 @@ async fn the_description_has_every_route_and_only_resolvable_references() {
     }
     let expected = [
         "DELETE /api/v1/profiles/{id}",
+        "GET /aggregated-data",
         "GET /api/v1/profiles",
         "GET /api/v1/profiles/export",
         "GET /api/v1/profiles/{id}",
@@ -108,7 +109,10 @@ async fn the_description_has_every_route_and_only_resolvable_references() {
         "GET /livez",
         "GET /metrics",
         "GET /openapi.json",
+        "GET /profile",
+        "GET /profile/{id}",
         "GET /readyz",
+        "HEAD /aggregated-data",
         "HEAD /api/v1/profiles",
         "HEAD /api/v1/profiles/export",
         "HEAD /api/v1/profiles/{id}",
@@ -116,6 +120,8 @@ async fn the_description_has_every_route_and_only_resolvable_references() {
         "HEAD /livez",
         "HEAD /metrics",
         "HEAD /openapi.json",
+        "HEAD /profile",
+        "HEAD /profile/{id}",
         "HEAD /readyz",
         "PATCH /api/v1/profiles/{id}",
         "POST /api/v1/profiles",
