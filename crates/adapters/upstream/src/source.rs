@@ -139,13 +139,10 @@ impl Sources for HttpSources {
             return Fetched { answer, attempts: 0, breaker: "closed" };
         };
         let began = Instant::now();
-        let pass = match source.breaker.enter(began) {
-            Ok(pass) => pass,
-            Err(_) => {
-                self.clients.metrics.ended(name.as_str(), SourceError::Open.name(), 0, Duration::ZERO);
-                let breaker = source.breaker.name();
-                return Fetched { answer: Err(SourceError::Open), attempts: 0, breaker };
-            }
+        let Ok(pass) = source.breaker.enter(began) else {
+            self.clients.metrics.ended(name.as_str(), SourceError::Open.name(), 0, Duration::ZERO);
+            let breaker = source.breaker.name();
+            return Fetched { answer: Err(SourceError::Open), attempts: 0, breaker };
         };
         let deadline = deadline.at_most(source.settings.timeout);
         let is_probe = pass.is_probe;
