@@ -51,6 +51,7 @@ async fn whoever_leaves_ends_no_call_that_another_waits_for() {
 /// As a client that was killed.
 fn leave(stream: TcpStream) {
     stream.set_zero_linger().expect("linger");
+    drop(stream);
 }
 
 async fn until_in_flight(service: &Service, count: usize) {

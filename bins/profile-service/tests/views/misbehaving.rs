@@ -94,6 +94,12 @@ fn behaviours() -> Vec<(&'static str, Behaviour, bool)> {
     ]
 }
 
+fn all_well(upstream: &Upstream) {
+    for source in SOURCES {
+        upstream.set(source, Behaviour::Well);
+    }
+}
+
 fn expected(id: &str, lacking: &[usize]) -> Value {
     let mut fields = Map::from_iter([("id".to_owned(), json!(id))]);
     for (index, source) in SOURCES.iter().enumerate().filter(|(index, _)| !lacking.contains(index)) {
@@ -117,8 +123,10 @@ async fn an_answer_comes_with_the_fields_of_the_others() {
             let first = (turn, number % SOURCES.len());
             let second = ((turn * 5 + 1) % count, (number + 1 + turn % 3) % SOURCES.len());
             let at: Vec<(usize, usize)> = if pair { vec![first, second] } else { vec![first] };
-            SOURCES.iter().for_each(|source| upstream.set(source, Behaviour::Well));
-            at.iter().for_each(|(turn, source)| upstream.set(SOURCES[*source], behaviours[*turn].1.clone()));
+            all_well(&upstream);
+            for (turn, source) in &at {
+                upstream.set(SOURCES[*source], behaviours[*turn].1.clone());
+            }
             number += 1;
             let id = id(number);
             let what: Vec<_> = at.iter().map(|(turn, source)| (SOURCES[*source], behaviours[*turn].0)).collect();
@@ -137,7 +145,7 @@ async fn an_answer_comes_with_the_fields_of_the_others() {
             }
         }
         // So that no window of a breaker is half failures.
-        SOURCES.iter().for_each(|source| upstream.set(source, Behaviour::Well));
+        all_well(&upstream);
         for _ in 0..6 {
             number += 1;
             let id = id(number);

@@ -308,9 +308,13 @@ mod tests {
             "2002:a9fe:a9fe::",
             "::ffff:0.0.0.0",
         ];
-        public.iter().chain(&public_v6).for_each(|address| assert_eq!(kind_of(address), Kind::Public, "{address}"));
-        private.iter().for_each(|address| assert_eq!(kind_of(address), Kind::Private, "{address}"));
-        never.iter().for_each(|address| assert_eq!(kind_of(address), Kind::Never, "{address}"));
+        let all =
+            [(public.as_slice(), Kind::Public), (&public_v6, Kind::Public), (&private, Kind::Private), (&never, Kind::Never)];
+        for (addresses, kind) in all {
+            for address in addresses {
+                assert_eq!(kind_of(address), kind, "{address}");
+            }
+        }
     }
 
     #[test]
