@@ -69,7 +69,7 @@ async fn read(
         period: None,
         traceparent: super::traceparent(request),
     };
-    let freshness = profiles::freshness(request, app, &caller.tenant, id, deadline).await?;
+    let freshness = profiles::freshness(request, app, &caller.tenant, Some(id), deadline).await?;
     let answer = if explain {
         app.explain_view(&caller.tenant, question, deadline).await
     } else {
