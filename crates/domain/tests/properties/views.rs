@@ -77,7 +77,7 @@ proptest! {
             };
             let listed = |from: &SourceName| match &catalog.rules.default {
                 Rule::Newest => 0,
-                Rule::Priority(list) => list.iter().position(|known| known == from).map_or(i64::MAX, |place| place as i64),
+                Rule::Priority(list) => list.iter().position(|known| known == from).map_or(i64::MAX, |place| i64::try_from(place).unwrap_or(i64::MAX)),
             };
             let numbered = sources.iter().any(|from| number(from) < i64::MAX);
             let rank = |from: &SourceName| if numbered { number(from) } else { listed(from) };
