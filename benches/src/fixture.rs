@@ -84,6 +84,17 @@ impl Fixture {
         Ok(self.keep(program))
     }
 
+    /// Starts the service with a file that says this, on a store of its own.
+    pub(crate) fn service_with(&mut self, file: &str) -> Result<Server> {
+        // An embedded store serves one process.
+        let folder = self.folder.path().join(format!("with-{}", self.programs.len()));
+        std::fs::create_dir(&folder)?;
+        let path = folder.join("settings.toml");
+        std::fs::write(&path, file)?;
+        let program = processes::service_with(&Store::Sqlite(folder.clone()), &folder, &path)?;
+        Ok(self.keep(program))
+    }
+
     /// The same, for as long as the caller keeps it.
     pub(crate) fn start(&self, settings: Settings<'_>) -> Result<Program> {
         processes::service(&self.store, self.folder.path(), settings)

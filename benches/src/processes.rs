@@ -123,6 +123,14 @@ pub(crate) fn service(store: &Store, folder: &Path, settings: Settings<'_>) -> R
     start(command, &port_file, "/readyz", "the service")
 }
 
+/// The service with a file of settings.
+pub(crate) fn service_with(store: &Store, folder: &Path, file: &Path) -> Result<Program> {
+    let mut command = service_command(store, folder)?;
+    let port_file = folder.join("service.port");
+    command.arg("serve").arg("--port-file").arg(&port_file).arg("--config").arg(file);
+    start(command, &port_file, "/readyz", "the service")
+}
+
 /// Creates the store's tables, as the service has them.
 pub(crate) fn migrate(store: &Store, folder: &Path) -> Result<()> {
     let status = service_command(store, folder)?.arg("migrate").status().context("can't run the service")?;

@@ -10,6 +10,7 @@ mod redis;
 mod rows;
 mod sqlite;
 mod sqlite_writer;
+mod views;
 
 use std::{fs, net::TcpListener, path::Path};
 
@@ -22,6 +23,7 @@ use clap::{Args, Subcommand};
 
 pub(crate) use postgres_import::{create_plain, fill as fill_postgres, import as import_postgres};
 pub(crate) use sqlite_writer::fill as fill_sqlite;
+pub(crate) use views::SOURCES;
 
 /// As many as the service has by default.
 const POOL_SIZE: usize = 16;
@@ -36,6 +38,12 @@ pub(crate) enum Kind {
     Memory(Where),
     /// On Redis: the URL and how many profiles, with a space between
     Redis(Where),
+    /// Live sources; the first argument says nothing
+    Sources(Where),
+    /// Four of them joined: their address
+    Joined(Where),
+    /// Merged answers in its memory: how many
+    Kept(Where),
 }
 
 #[derive(Args)]
@@ -66,6 +74,15 @@ pub(crate) fn run(kind: &Kind) -> Result<()> {
             let client = ::redis::Client::open(url)?;
             redis::fill(&client, count.parse()?)?;
             serve(&at.port_file, move |config| redis::configure(config, &client))
+        }
+        Kind::Sources(at) => serve(&at.port_file, views::sources),
+        Kind::Joined(at) => {
+            let joined = views::Joined::new(&at.store)?;
+            serve(&at.port_file, move |config| views::joined(config, &joined))
+        }
+        Kind::Kept(at) => {
+            let kept = views::kept(at.store.parse()?);
+            serve(&at.port_file, move |config| views::cached(config, &kept))
         }
     }
 }

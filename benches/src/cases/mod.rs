@@ -7,6 +7,7 @@ mod process;
 mod reads;
 mod scale;
 mod tasks;
+mod views;
 mod writes;
 
 use anyhow::Result;
@@ -50,6 +51,10 @@ pub(crate) const CASES: &[Case] = &[
     case("p99-postgres", "p99 of GET at half of peak, PostgreSQL", latency::p99_postgres),
     case("p99-hit-memory", "p99 of hits in the process at half of peak", hits::p99_memory),
     case("size-redis", "a profile as kept in Redis", hits::size_redis),
+    case("view-uncached", "a view of four live sources that answer at once", views::uncached),
+    case("view-cached", "the same from the cache in the process", views::cached),
+    case("view-added", "what a view adds to the time of its sources", views::added),
+    case("view-hanging", "a view of which one source hangs", views::hanging),
     case("start", "start of the embedded service to its first answer", process::start),
     case("memory-idle", "resident memory, idle", process::memory_idle),
     case("memory-import", "resident memory after an import of 1,000,000", import::memory),

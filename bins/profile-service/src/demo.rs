@@ -3,10 +3,16 @@
 use anyhow::Context;
 use profile_application::{App, OnceKey};
 use profile_domain::{TenantId, profile};
+use profile_http::DEMO_ID;
 use profile_ports::Deadline;
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    time::Duration,
+};
 use tokio::task::JoinSet;
+
+use crate::config::{Config, Live};
 
 const FIRST: [&str; 32] = [
     "Ada",
@@ -115,13 +121,35 @@ pub(crate) async fn fill(app: &App, profiles: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Where the sources of the demonstration listen, if nobody else does.
+const SOURCES: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
+
+/// Serves live sources on loopback, and says how they are asked. They end with the process.
+pub(crate) fn serve_sources(config: &Config) -> anyhow::Result<(SocketAddr, Live)> {
+    // Beside a service on a free port, others may be at it.
+    let wanted = if config.server.address.port() == 0 { SocketAddr::new(SOURCES.ip(), 0) } else { SOURCES };
+    let listener = TcpListener::bind(wanted).or_else(|_| TcpListener::bind(SocketAddr::new(SOURCES.ip(), 0)))?;
+    let address = listener.local_addr()?;
+    tokio::spawn(profile_http::serve_demo_sources(listener)?);
+    let text = include_str!("demo_sources.toml").replace("ADDRESS", &address.to_string());
+    let live = Live::parse("the demonstration", &text, &|_| None, &config.policy.rules)?;
+    Ok((address, live))
+}
+
 /// What to try first.
-pub(crate) fn calls(address: SocketAddr) -> String {
+pub(crate) fn calls(address: SocketAddr, sources: Option<SocketAddr>) -> String {
+    let live = sources.map_or_else(String::new, |sources| {
+        format!(
+            "curl -s 'http://{address}/profile/{DEMO_ID}'\n\
+             curl -s 'http://{address}/aggregated-data?customer_id={DEMO_ID}'\n\
+             curl -s -X PUT http://{sources}/sources/mail -H 'content-type: application/json' -d '{{\"delay_ms\": 300}}'\n"
+        )
+    });
     format!(
         "Profiles are served on http://{address}; its documentation is at http://{address}/docs. Try:\n\n\
          curl -s 'http://{address}/api/v1/profiles?limit=3'\n\
          curl -s 'http://{address}/api/v1/profiles?attr.plan=pro&attr.city=Kyoto'\n\
-         curl -s 'http://{address}/api/v1/profiles?name=ada'\n\n\
+         curl -s 'http://{address}/api/v1/profiles?name=ada'\n{live}\n\
          Ctrl-C ends it."
     )
 }

@@ -18,6 +18,7 @@ mod startup;
 mod store;
 mod telemetry;
 mod tools;
+mod views;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 

@@ -27,6 +27,7 @@ use crate::{
     store::{Opened, Purpose},
     telemetry,
     tools::tools,
+    views::{Sources, with_views},
 };
 
 /// How long requests that are being answered may still take when the service stops. With the longest `SHUTDOWN_GRACE` and
@@ -47,16 +48,26 @@ pub(crate) enum Content {
 }
 
 /// Serves until a signal ends it. A second signal ends the process at once.
-pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) -> anyhow::Result<()> {
+pub(crate) async fn run(mut config: Config, options: &cli::Serve, content: Content) -> anyhow::Result<()> {
     check_role(options.role, &config.database)?;
     let mut signals = Signals::new()?;
     let registry = Registry::new();
+    let demo_sources = match content {
+        Content::Stored => None,
+        Content::Demo(_) => {
+            let (address, live) = demo::serve_sources(&config)?;
+            config.live = live;
+            Some(address)
+        }
+    };
     let redis = redis(&config, &registry)?;
     let opened = Opened::open(&config, Purpose::Serving, redis.clone(), &registry).await?;
     log_start(&config);
     let queue = queue::start(&config, &registry)?;
     let tools = tools(&config, queue.clone())?;
-    let app = with_caches(app(&opened, &config), &config, redis, &registry)?.with_work(work_settings(&config), tools, &registry)?;
+    let app =
+        with_caches(app(&opened, &config), &config, redis, &registry)?.with_work(work_settings(&config), tools, &registry)?;
+    let (app, sources) = with_views(app, &config.live, &registry)?;
 
     let operations = Arc::new(Operations::new());
     let service = Service::new(app.clone(), http_settings(&config, options), Arc::clone(&operations), registry)?;
@@ -76,14 +87,14 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
     let worker = (options.role != Role::Api).then(|| tokio::spawn(work(app.clone(), started)));
     let stopping = app.clone();
     let background = tokio::spawn({
-        let (opened, operations) = (opened.clone(), Arc::clone(&operations));
+        let (opened, operations, app) = (opened.clone(), Arc::clone(&operations), app.clone());
         async move {
             bring_up(&opened, &app).await;
             if let Content::Demo(profiles) = content {
                 if let Err(error) = demo::fill(&app, profiles).await {
                     tracing::error!(error = format!("{error:#}"), "not all profiles could be generated");
                 }
-                print(&demo::calls(address));
+                print(&demo::calls(address, demo_sources));
             }
             operations.set_started();
             // Nobody listens where there is no worker.
@@ -94,6 +105,7 @@ pub(crate) async fn run(config: Config, options: &cli::Serve, content: Content) 
 
     tokio::select! {
         signal = signals.next() => tracing::info!(signal, "stopping"),
+        () = reloads(&sources, &app, &config, demo_sources.is_some()) => {}
         ended = &mut server => bail!("the HTTP server ended by itself: {ended:?}"),
     }
     operations.set_draining();
@@ -151,6 +163,16 @@ fn work_settings(config: &Config) -> WorkSettings {
         retention: config.tasks.retention,
         concurrency: config.tasks.concurrency,
         ..WorkSettings::default()
+    }
+}
+
+/// Reads sources and views anew with each SIGHUP, until it is dropped. Those of a demonstration stay as they are.
+async fn reloads(sources: &Sources, app: &App, config: &Config, demo: bool) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    while hangup.recv().await.is_some() {
+        if !demo {
+            sources.reload(app, config);
+        }
     }
 }
 

@@ -52,7 +52,7 @@ fn the_example_of_a_file_is_accepted() {
     let folder = folder();
     let file = folder.path().join("profile.toml");
     fs::write(&file, blocks(&readme(), "toml").concat()).expect("a file");
-    let output = run(&["config", "--config", file.to_str().expect("a path")], &[]);
+    let output = run(&["config", "--config", file.to_str().expect("a path")], &[("CRM_TOKEN", "secret")]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{output:?}");
     assert!(text.ends_with("survivorship.fields.email=priority(crm, api)\n"), "{text}");

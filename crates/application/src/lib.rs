@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod aggregate;
 mod cancel_task;
 mod create_profile;
 mod cursor;
@@ -37,8 +38,9 @@ use profile_ports::{CommitError, Store, cache::Change};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::{reads::Reads, tasks::Work};
+use crate::{aggregate::Views, reads::Reads, tasks::Work};
 
+pub use aggregate::{Question, RETRY_AFTER, ViewAnswer, ViewError, ViewOrigin};
 pub use cancel_task::CancelError;
 pub use create_profile::{Created, OnceKey};
 pub use export::{Restore, RestoreCheck, RestoreError};
@@ -76,6 +78,7 @@ pub struct Environment {
 pub struct App {
     store: Arc<dyn Store>,
     reads: Arc<Reads>,
+    views: Arc<Views>,
     environment: Environment,
     keyring: Arc<Keyring>,
     policy: Arc<Policy>,
@@ -89,7 +92,9 @@ impl App {
     pub fn new(store: Arc<dyn Store>, environment: Environment, keyring: Option<Keyring>, policy: Policy) -> Self {
         let reads = Arc::new(Reads::uncached(Arc::clone(&store), environment.now));
         let (keyring, policy) = (Arc::new(keyring.unwrap_or_default()), Arc::new(policy));
-        Self { store, reads, environment, keyring, policy, work: Work::new(WorkSettings::default(), WorkTools::default()) }
+        let views = Arc::new(Views::stored_only(policy.rules.clone()));
+        let work = Work::new(WorkSettings::default(), WorkTools::default());
+        Self { store, reads, views, environment, keyring, policy, work }
     }
 
     /// With other settings for its work on tasks, which is measured.

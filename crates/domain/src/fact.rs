@@ -85,9 +85,14 @@ impl FieldFacts {
 
     /// Makes the maximum under a rule the winner.
     pub(crate) fn resolve(&mut self, rule: &Rule) {
+        self.resolve_by(|challenger, holder| rule.prefers(challenger, holder));
+    }
+
+    /// Makes the maximum of a total order the winner.
+    pub(crate) fn resolve_by(&mut self, prefers: impl Fn(&Fact, &Fact) -> bool) {
         let best = (0..self.superseded.len()).fold(None, |best: Option<usize>, index| {
             let holder = best.map_or(&self.winner, |best| &self.superseded[best]);
-            if rule.prefers(&self.superseded[index], holder) { Some(index) } else { best }
+            if prefers(&self.superseded[index], holder) { Some(index) } else { best }
         });
         if let Some(index) = best {
             std::mem::swap(&mut self.winner, &mut self.superseded[index]);

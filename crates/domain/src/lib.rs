@@ -24,6 +24,7 @@ pub mod search;
 pub mod stored;
 pub mod task;
 pub mod text;
+pub mod views;
 
 pub use changeset::{
     Changeset, EntityWrite, Expect, Idempotency, Intent, ItemOutcome, ItemReceipt, Place, Receipt, Refusal, Rejection, Replay,

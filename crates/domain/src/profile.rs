@@ -263,7 +263,7 @@ fn json_len(name: &str, value: &Value) -> usize {
     Value::from(name).to_string().len() + json::canonical(value).len()
 }
 
-fn check_value(field: &str, value: &Value) -> Option<FieldProblem> {
+pub(crate) fn check_value(field: &str, value: &Value) -> Option<FieldProblem> {
     let chars = |text: &str| text.chars().count();
     match (field, value) {
         ("name", Value::String(name)) if name.trim().is_empty() || chars(name) > MAX_NAME_CHARS => {

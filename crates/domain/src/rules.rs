@@ -22,16 +22,11 @@ impl Rule {
     /// Whether `challenger` wins over `holder`. A strict total order over facts of different sources.
     #[must_use]
     pub fn prefers(&self, challenger: &Fact, holder: &Fact) -> bool {
-        let by_date = || (challenger.reference_date, &holder.source) > (holder.reference_date, &challenger.source);
         match self {
-            Self::Newest => by_date(),
+            Self::Newest => outranks(|_| 0, challenger, holder),
             Self::Priority(sources) => {
                 let rank = |fact: &Fact| sources.iter().position(|source| *source == fact.source).unwrap_or(sources.len());
-                match rank(challenger).cmp(&rank(holder)) {
-                    std::cmp::Ordering::Less => true,
-                    std::cmp::Ordering::Greater => false,
-                    std::cmp::Ordering::Equal => by_date(),
-                }
+                outranks(rank, challenger, holder)
             }
         }
     }
@@ -43,6 +38,16 @@ impl Rule {
             Self::Newest => "newest",
             Self::Priority(_) => "priority",
         }
+    }
+}
+
+/// The order that every rule is made of, for what is stored as for what is live: the lower rank wins, then the later date, then
+/// the source whose name sorts first.
+pub(crate) fn outranks(rank: impl Fn(&Fact) -> usize, challenger: &Fact, holder: &Fact) -> bool {
+    match rank(challenger).cmp(&rank(holder)) {
+        std::cmp::Ordering::Less => true,
+        std::cmp::Ordering::Greater => false,
+        std::cmp::Ordering::Equal => (challenger.reference_date, &holder.source) > (holder.reference_date, &challenger.source),
     }
 }
 

@@ -1,5 +1,5 @@
-//! What operators do, on a listener of its own: `DELETE /cache`, `DELETE /cache/{id}`, `PUT /log-level`. Whoever can connect may;
-//! so it listens on loopback unless configured otherwise.
+//! What operators do, on a listener of its own: `DELETE /cache`, `DELETE /cache/{id}`, `DELETE /cache/views/…`,
+//! `PUT /log-level`. Whoever can connect may; so it listens on loopback unless configured otherwise.
 
 use std::net::TcpListener;
 
@@ -16,6 +16,7 @@ use crate::{
     problem::{Code, Problem},
     profiles, query,
     routes::resource,
+    views,
 };
 
 /// The levels that there are, from few lines to many.
@@ -37,6 +38,7 @@ pub(crate) fn configure(config: &mut ServiceConfig, set_log_level: SetLogLevel) 
     config
         .app_data(Data::new(set_log_level))
         .service(resource("/cache", "DELETE, OPTIONS", [web::delete().to(clear)]))
+        .configure(views::forget::configure)
         .service(resource("/cache/{id}", "DELETE, OPTIONS", [web::delete().to(forget)]))
         .service(resource("/log-level", "OPTIONS, PUT", [web::put().to(log_level)]))
         .default_service(web::to(async || Err::<HttpResponse, _>(Problem::route_not_found())));

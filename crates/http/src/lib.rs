@@ -15,6 +15,7 @@ mod routes;
 mod admin;
 
 mod profiles;
+mod views;
 
 mod exports;
 mod tasks;
@@ -32,12 +33,14 @@ mod observe;
 mod request_id;
 mod unread;
 
+mod demo_sources;
 mod docs;
 mod openapi;
 mod operations;
 mod schema;
 
 pub use admin::{Admin, SetLogLevel};
+pub use demo_sources::{DEMO_ID, serve_demo_sources};
 pub use metrics::HttpMetrics;
 pub use openapi::openapi;
 pub use operations::Operations;

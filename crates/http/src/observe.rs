@@ -124,7 +124,7 @@ impl Watch {
             return;
         }
         let cause = problem.cause().unwrap_or_default();
-        if matches!(code, Code::Unavailable | Code::NotReady) {
+        if matches!(code, Code::Unavailable | Code::NotReady | Code::SourcesUnavailable | Code::PartialDataFetch) {
             tracing::warn!(request.id = id, http.route = route, code = code.text(), cause, "request can't be served now");
         } else {
             tracing::error!(request.id = id, http.route = route, code = code.text(), cause, "request failed");

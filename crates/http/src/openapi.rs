@@ -21,7 +21,7 @@ use utoipa::{
 use crate::{
     exports, operations,
     problem::{Code, Problem},
-    profiles, schema, tasks,
+    profiles, schema, tasks, views,
 };
 
 #[derive(OpenApi)]
@@ -37,6 +37,7 @@ use crate::{
     tags(
         (name = "profiles", description = "Profiles of a tenant"),
         (name = "tasks", description = "Work for later"),
+        (name = "views", description = "One answer from many sources, asked live"),
         (name = "operations", description = "For probes and for people who run the service"),
     ),
     paths(
@@ -54,6 +55,9 @@ use crate::{
         tasks::cancel::cancel,
         tasks::retry::retry,
         exports::read,
+        views::profile::by_path,
+        views::profile::by_query,
+        views::customer::read,
         operations::health,
         operations::livez,
         operations::readyz,
@@ -119,6 +123,10 @@ const ONCE: &[Code] =
     &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::NotFound, Code::AlreadyExists];
 const ONCE_TASK: &[Code] = &[Code::InvalidHeader, Code::IdempotencyInProgress, Code::IdempotencyKeyReused, Code::TaskNotFound];
 
+const PROFILE_VIEW: &[Code] =
+    &[Code::InvalidId, Code::InvalidToken, Code::NotFound, Code::ViewNotConfigured, Code::SourcesUnavailable];
+const CUSTOMER_VIEW: &[Code] = &[Code::CustomerNotFound, Code::ViewNotConfigured, Code::PartialDataFetch];
+
 /// What can go wrong with an operation.
 fn failures(operation: &str) -> Vec<Code> {
     let sets: &[&[Code]] = match operation {
@@ -135,6 +143,8 @@ fn failures(operation: &str) -> Vec<Code> {
         "cancelTask" => &[ASKED, &[Code::TaskNotFound, Code::TaskEnded], STORE_WRITE],
         "retryTask" => &[ASKED, &[Code::InvalidHeader, Code::TaskNotFound, Code::TaskNotDead], STORE_WRITE],
         "readExport" => &[&[Code::InvalidParameter, Code::LinkNotValid, Code::TaskNotFound], STORE_READ],
+        "readLiveProfile" | "readLiveProfileByQuery" => &[ASKED, PROFILE_VIEW, STORE_READ],
+        "readCustomer" => &[ASKED, CUSTOMER_VIEW, STORE_READ],
         "readyz" => &[&[Code::NotReady, Code::Internal]],
         _ => &[&[Code::Internal]],
     };
@@ -150,7 +160,7 @@ fn finish(operation: &mut Operation) {
             add_failure(response, code);
         }
     }
-    let of_a_tenant = operation.tags.iter().flatten().any(|tag| tag == "profiles" || tag == "tasks");
+    let of_a_tenant = operation.tags.iter().flatten().any(|tag| ["profiles", "tasks", "views"].contains(&tag.as_str()));
     let parameters = operation.parameters.get_or_insert_default();
     if of_a_tenant {
         parameters.extend(schema::Tenant::into_params(|| Some(ParameterIn::Header)).into_iter().map(RefOr::T));
@@ -198,6 +208,12 @@ fn add_headers(response: &mut Response, status: &str, operation: &str) {
     }
     if operation == "readProfile" && ["200", "304"].contains(&status) {
         add("Cache-Status", text("What was done to answer (RFC 9211): `hit` or why not; `detail` names the tier."));
+    }
+    if ["readLiveProfile", "readLiveProfileByQuery", "readCustomer"].contains(&operation) && ["200", "503"].contains(&status) {
+        add("X-Unavailable-Sources", text("The sources that failed, separated by commas, if any did."));
+        if status == "200" {
+            add("Cache-Status", text("What was done to answer (RFC 9211): `hit`, or that sources were asked."));
+        }
     }
     if Code::ALL.iter().any(|code| code.retry_after().is_some() && code.status().as_str() == status) {
         let seconds = HeaderBuilder::new().schema(Some(Object::with_type(Type::Integer)));

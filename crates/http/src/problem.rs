@@ -9,7 +9,7 @@ use actix_web::{
         header::{self, HeaderName, HeaderValue},
     },
 };
-use profile_application::{ListError, ReadError, StoreError, WriteError, causes};
+use profile_application::{ListError, RETRY_AFTER, ReadError, StoreError, WriteError, causes};
 use profile_domain::{
     Rejection,
     profile::{DocumentError, FieldProblem},
@@ -42,6 +42,7 @@ table! {
     InvalidHeader         BAD_REQUEST             "INVALID_HEADER"           "A header is malformed";
     InvalidParameter      BAD_REQUEST             "INVALID_PARAMETER"        "A query parameter is malformed";
     InvalidToken          BAD_REQUEST             "INVALID_TOKEN"            "The consistency token is not valid";
+    InvalidId             BAD_REQUEST             "INVALID_ID"               "The id is malformed";
     InvalidCursor         BAD_REQUEST             "INVALID_CURSOR"           "The cursor is not valid here";
     MissingBody           BAD_REQUEST             "MISSING_BODY"             "The request has no body";
     UnreadableBody        BAD_REQUEST             "UNREADABLE_BODY"          "The body could not be read";
@@ -61,6 +62,8 @@ table! {
     TaskEnded             CONFLICT                "TASK_ENDED"               "The task has ended";
     TaskNotDead           CONFLICT                "TASK_NOT_DEAD"            "The task is not dead";
     LinkNotValid          FORBIDDEN               "LINK_NOT_VALID"           "The link is not valid";
+    CustomerNotFound      NOT_FOUND               "CUSTOMER_NOT_FOUND"       "No source knows this customer";
+    ViewNotConfigured     NOT_FOUND               "VIEW_NOT_CONFIGURED"      "The view has no sources";
     AlreadyExists         CONFLICT                "ALREADY_EXISTS"           "The profile exists already";
     EmailTaken            CONFLICT                "EMAIL_TAKEN"              "The e-mail address is taken";
     VersionConflict       PRECONDITION_FAILED     "VERSION_CONFLICT"         "The profile is at another version";
@@ -68,6 +71,8 @@ table! {
     Internal              INTERNAL_SERVER_ERROR   "INTERNAL"                 "Something went wrong here";
     Unavailable           SERVICE_UNAVAILABLE     "UNAVAILABLE"              "The service is unavailable for the moment";
     CommitUnknown         SERVICE_UNAVAILABLE     "COMMIT_UNKNOWN"           "Whether the write was done is unknown";
+    SourcesUnavailable    SERVICE_UNAVAILABLE     "SOURCES_UNAVAILABLE"      "No source answered";
+    PartialDataFetch      SERVICE_UNAVAILABLE     "PARTIAL_DATA_FETCH"       "Data of some sources is missing";
     NotReady              SERVICE_UNAVAILABLE     "NOT_READY"                "The service is not ready for traffic";
     StorageFull           INSUFFICIENT_STORAGE    "STORAGE_FULL"             "The storage is full";
 }
@@ -88,6 +93,7 @@ impl Code {
     /// Seconds after which the same request may fare better.
     pub(crate) fn retry_after(self) -> Option<u32> {
         match self {
+            Self::SourcesUnavailable | Self::PartialDataFetch => Some(RETRY_AFTER),
             Self::Unavailable | Self::CommitUnknown | Self::NotReady | Self::IdempotencyInProgress => Some(1),
             _ => None,
         }
@@ -108,6 +114,7 @@ struct Inner {
     code: Code,
     detail: Cow<'static, str>,
     fields: Vec<FieldProblem>,
+    available: Option<Vec<&'static str>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -116,7 +123,7 @@ impl Problem {
     /// With the sentence that tells the caller what to do.
     pub(crate) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
-        Self(Box::new(Inner { code, detail, fields: Vec::new(), headers: Vec::new(), cause: None }))
+        Self(Box::new(Inner { code, detail, fields: Vec::new(), available: None, headers: Vec::new(), cause: None }))
     }
 
     pub(crate) fn not_found() -> Self {
@@ -152,6 +159,12 @@ impl Problem {
         self
     }
 
+    /// The parts that answered, where others didn't.
+    pub(crate) fn with_available(mut self, available: Vec<&'static str>) -> Self {
+        self.0.available = Some(available);
+        self
+    }
+
     pub(crate) fn code(&self) -> Code {
         self.0.code
     }
@@ -163,7 +176,7 @@ impl Problem {
 
     /// The member `error` of the body.
     pub(crate) fn error(&self) -> Map<String, Value> {
-        let Inner { code, detail, fields, .. } = &*self.0;
+        let Inner { code, detail, fields, available, .. } = &*self.0;
         let mut error = Map::new();
         error.insert("code".into(), code.text().into());
         error.insert("message".into(), detail.as_ref().into());
@@ -173,6 +186,9 @@ impl Problem {
         }
         if let Some(seconds) = code.retry_after() {
             error.insert("retry_after".into(), seconds.into());
+        }
+        if let Some(available) = available {
+            error.insert("available_services".into(), json!(available));
         }
         error
     }

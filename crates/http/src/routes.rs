@@ -16,7 +16,7 @@ use actix_web::{
 use crate::{
     docs, exports, observe, openapi, operations,
     problem::{Code, Problem},
-    profiles, tasks,
+    profiles, tasks, views,
 };
 
 /// The collection of profiles.
@@ -82,13 +82,14 @@ pub(crate) fn configure_operations(config: &mut ServiceConfig) {
         .service(resource("/openapi.json", READ_ONLY, [get().to(openapi::document)]))
         .service(resource("/docs", READ_ONLY, [get().to(docs::index)]))
         .service(resource("/docs/{file:.*}", READ_ONLY, [get().to(docs::file)]))
+        .configure(views::configure)
         .default_service(web::to(async || Err::<HttpResponse, _>(Problem::route_not_found())));
 }
 
-const READ_ONLY: &str = "GET, HEAD, OPTIONS";
+pub(crate) const READ_ONLY: &str = "GET, HEAD, OPTIONS";
 
 /// GET, and HEAD with it: the answer to HEAD is made as for GET, and sent without its body.
-fn get() -> Route {
+pub(crate) fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 

@@ -6,6 +6,7 @@
 
 mod lines;
 mod tasks;
+mod views;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ pub(crate) use lines::{ExportedProfile, ImportLine, ImportOutcome, ImportParamet
 pub(crate) use tasks::{
     ExportParameters, NewTask, SubmittedTask, Task, TaskListParameters, TaskPage, TaskPath, WaitParameter, with_kinds,
 };
+pub(crate) use views::{Customer, CustomerParameters, ExplainView, IdParameter};
 
 /// A profile to be created.
 #[derive(Deserialize, ToSchema)]
@@ -218,6 +220,9 @@ pub(crate) struct ProblemError {
     /// Seconds after which the same request may fare better.
     #[schema(required = false, nullable = false)]
     retry_after: u32,
+    /// The sections whose sources answered.
+    #[schema(required = false, nullable = false)]
+    available_services: Vec<String>,
 }
 
 /// What is wrong with one member.

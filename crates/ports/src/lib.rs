@@ -1,9 +1,9 @@
 //! What the application needs from outside, as traits, with the closed set of errors each can give.
 //!
 //! The docs state promises, not signatures. Every promise names, in brackets, the case in `port-contracts` that holds each
-//! adapter to it. There are six ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
+//! adapter to it. There are seven ports: the [`Store`], which is the sum of smaller ones, each with a file of its own here, in the
 //! adapters and among the contracts; [`Timelines`], which a store is told of by others; the [`Cache`]; the [`Queue`]; the
-//! [`Objects`]; and the [`Webhooks`], whose only adapter is tested where it is.
+//! [`Objects`]; the [`Webhooks`], whose only adapter is tested where it is; and [`Sources`] that are asked live.
 
 #![warn(missing_docs)]
 #![allow(
@@ -20,6 +20,7 @@ pub mod objects;
 pub mod queue;
 mod replicas;
 mod secrets;
+mod sources;
 mod tasks;
 mod timelines;
 pub mod webhooks;
@@ -36,6 +37,7 @@ pub use objects::{ObjectError, ObjectKey, Objects};
 pub use queue::{Queue, QueueError};
 pub use replicas::{AsOf, By, Replicas, Seen, Servers};
 pub use secrets::{SecretKey, Secrets};
+pub use sources::{Ask, Fetched, SourceError, Sources};
 pub use tasks::{Claim, Claims, Due, Renewal, TaskDepth, TaskGauges, Tasks};
 pub use timelines::Timelines;
 pub use webhooks::{WebhookError, Webhooks};

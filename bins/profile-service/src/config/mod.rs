@@ -8,6 +8,7 @@ mod auth;
 mod cache;
 mod database;
 mod duration;
+mod live;
 mod logging;
 mod queue;
 mod redis;
@@ -15,6 +16,7 @@ mod search;
 mod secrets;
 mod server;
 mod source;
+mod spanned;
 mod survivorship;
 pub(crate) mod table;
 mod tasks;
@@ -29,6 +31,7 @@ pub(crate) use auth::Auth;
 pub(crate) use cache::Cache;
 pub(crate) use database::{Database, Postgres, Sqlite, Tls};
 pub(crate) use duration::parse as parse_duration;
+pub(crate) use live::Live;
 pub(crate) use logging::{Format, Logging};
 pub(crate) use queue::Queue;
 pub(crate) use redis::Redis;
@@ -52,6 +55,10 @@ pub(crate) struct Config {
     pub(crate) logging: Logging,
     /// Survivorship and what can be found.
     pub(crate) policy: Policy,
+    /// Sources that are asked live, and views of them.
+    pub(crate) live: Live,
+    /// The file that it was read from.
+    pub(crate) file: Option<PathBuf>,
     /// Given on the command line only, by tests of an upgrade.
     pub(crate) further_migrations: Option<PathBuf>,
 }
@@ -59,11 +66,13 @@ pub(crate) struct Config {
 impl Config {
     /// Reads and validates everything.
     pub(crate) fn load(variable: impl Fn(&str) -> Option<String>, file: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::read(&Source::load(variable, file)?)
+        let config = Self::read(&Source::load(&variable, file)?, &variable)?;
+        Ok(Self { file: file.map(Path::to_owned), ..config })
     }
 
-    fn read(source: &Source) -> Result<Self, ConfigError> {
+    fn read(source: &Source, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let server = Server::read(source)?;
+        let rules = survivorship::read(source)?;
         Ok(Self {
             auth: Auth::read(source, &server)?,
             server,
@@ -74,7 +83,9 @@ impl Config {
             tasks: Tasks::read(source)?,
             secrets: Secrets::read(source)?,
             logging: Logging::read(source)?,
-            policy: Policy { search_fields: search::read(source)?, rules: survivorship::read(source)? },
+            live: Live::read(source, variable, &rules)?,
+            policy: Policy { search_fields: search::read(source)?, rules },
+            file: None,
             further_migrations: None,
         })
     }
@@ -94,9 +105,11 @@ impl Config {
         values
     }
 
-    /// Survivorship as it is in force, for people.
+    /// Live sources and views, then survivorship, as they are in force, for people.
     pub(crate) fn rules_in_force(&self) -> Vec<String> {
-        survivorship::in_force(&self.policy.rules)
+        let mut lines = self.live.in_force();
+        lines.extend(survivorship::in_force(&self.policy.rules));
+        lines
     }
 }
 

@@ -24,9 +24,14 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// Sections that are read by themselves.
+const LIVE: [&str; 2] = ["sources", "views"];
+
 /// What was set, by the variable's name.
 pub(crate) struct Source {
     values: BTreeMap<&'static str, Found>,
+    /// The file's name and text, for sections that name its lines.
+    pub(crate) file: Option<(String, String)>,
     /// The `[survivorship]` table, and the file's name for messages.
     pub(crate) survivorship: Option<(Table, String)>,
     /// The `[tenants]` table, likewise.
@@ -54,7 +59,7 @@ impl Found {
 impl Source {
     /// The environment over the file.
     pub(crate) fn load(variable: impl Fn(&str) -> Option<String>, file: Option<&Path>) -> Result<Self, ConfigError> {
-        let mut source = Self { values: BTreeMap::new(), survivorship: None, tenants: None };
+        let mut source = Self { values: BTreeMap::new(), file: None, survivorship: None, tenants: None };
         if let Some(path) = file {
             source.read_file(path)?;
         }
@@ -104,6 +109,7 @@ impl Source {
         })?;
         for (section, value) in table {
             match value {
+                Value::Table(_) if LIVE.contains(&section.as_str()) => {}
                 Value::Table(table) if section == "survivorship" => self.survivorship = Some((table, name.clone())),
                 Value::Table(table) if section == "tenants" => self.tenants = Some((table, name.clone())),
                 Value::Table(table) => {
@@ -114,6 +120,7 @@ impl Source {
                 _ => return Err(unknown(&name, &section, "")),
             }
         }
+        self.file = Some((name, text));
         Ok(())
     }
 
@@ -145,6 +152,7 @@ fn unknown(file: &str, path: &str, section: &str) -> ConfigError {
     if inside.is_empty() {
         let mut sections: Vec<&str> = keys.iter().filter_map(|key| Some(key.split_once('.')?.0)).collect();
         sections.extend(["survivorship", "tenants"]);
+        sections.extend(LIVE);
         sections.dedup();
         return ConfigError(format!("{path} in {file} is no setting; sections are {}", sections.join(", ")));
     }

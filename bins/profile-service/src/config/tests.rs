@@ -123,11 +123,11 @@ fn wrong_files_are_named_with_what_is_allowed() {
         ("[server]\nprot = 1", "server.prot in FILE is no setting; [server] may hold port, host, workers"),
         (
             "[sever]\nport = 1",
-            "sever.port in FILE is no setting; sections are server, request, shutdown, admin, data, db, cache, stale, feed, redis, queue, task, webhook, auth, secret, log, search, survivorship, tenants",
+            "sever.port in FILE is no setting; sections are server, request, shutdown, admin, data, db, cache, stale, feed, redis, queue, task, webhook, auth, secret, log, search, survivorship, tenants, sources, views",
         ),
         (
             "port = 1",
-            "port in FILE is no setting; sections are server, request, shutdown, admin, data, db, cache, stale, feed, redis, queue, task, webhook, auth, secret, log, search, survivorship, tenants",
+            "port in FILE is no setting; sections are server, request, shutdown, admin, data, db, cache, stale, feed, redis, queue, task, webhook, auth, secret, log, search, survivorship, tenants, sources, views",
         ),
         ("[server]\nport = { a = 1 }", "server.port in FILE is a table; allowed is a string, a number, true or false"),
         ("[server]\n\nport = ", "FILE line 3 is no TOML: string values must be quoted, expected literal string"),
@@ -174,7 +174,12 @@ fn the_environment_comes_before_the_file() {
     assert_eq!(in_force["DATA_DIR"], "(unset)");
     assert_eq!(
         config.rules_in_force(),
-        ["survivorship.revision=7", "survivorship.default=newest", "survivorship.fields.email=priority(crm, api)"]
+        [
+            "views.profile=sources=[\"store\"] within 500ms, kept 4h",
+            "survivorship.revision=7",
+            "survivorship.default=newest",
+            "survivorship.fields.email=priority(crm, api)",
+        ]
     );
 }
 

@@ -217,17 +217,22 @@ fn kind_v6(address: Ipv6Addr) -> Kind {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         kind_v4(Ipv4Addr::new(a, b, c, d))
     };
+    let [first, second, ..] = address.segments();
+    // Link-local, its former sister site-local, multicast.
+    if address.is_unspecified() || first >= 0xfe80 {
+        return Kind::Never;
+    }
+    if address.is_loopback() {
+        return Kind::Private;
+    }
     match address.segments() {
-        [0, 0, 0, 0, 0, 0, 0, 0] => Kind::Never,
-        [0, 0, 0, 0, 0, 0, 0, 1] => Kind::Private,
         // An IPv4 address, mapped, compatible, by NAT64 or by 6to4: what that is.
         [0, 0, 0, 0, 0, 0xffff | 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => {
             ipv4(high, low)
         }
-        // Link-local, its former sister site-local, multicast.
-        [0xfe80..=0xfeff, ..] | [0xff00..=0xffff, ..] => Kind::Never,
-        // Protocol assignments with Teredo among them, documentation, segment routing: none of it names a public host.
-        [0x2001, 0..=0x01ff | 0xdb8, ..] | [0x3fff, 0..=0x0fff, ..] => Kind::Private,
+        // Protocol assignments with Teredo among them, documentation: none of it names a public host.
+        [0x2001, ..] if second < 0x200 || second == 0xdb8 => Kind::Private,
+        [0x3fff, ..] if second < 0x1000 => Kind::Private,
         [0x2000..=0x3fff, ..] => Kind::Public,
         // Unique-local, and all that has not been given out.
         _ => Kind::Private,
@@ -303,9 +308,13 @@ mod tests {
             "2002:a9fe:a9fe::",
             "::ffff:0.0.0.0",
         ];
-        public.iter().chain(&public_v6).for_each(|address| assert_eq!(kind_of(address), Kind::Public, "{address}"));
-        private.iter().for_each(|address| assert_eq!(kind_of(address), Kind::Private, "{address}"));
-        never.iter().for_each(|address| assert_eq!(kind_of(address), Kind::Never, "{address}"));
+        let all =
+            [(public.as_slice(), Kind::Public), (&public_v6, Kind::Public), (&private, Kind::Private), (&never, Kind::Never)];
+        for (addresses, kind) in all {
+            for address in addresses {
+                assert_eq!(kind_of(address), kind, "{address}");
+            }
+        }
     }
 
     #[test]

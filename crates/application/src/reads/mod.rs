@@ -16,11 +16,12 @@
 //! **What has been committed here** is in the first tier before its client knows ([`Reads::committed`]): an instance answers with
 //! no less than it acknowledged while its own tier is believed and takes fills. Nobody else is promised that without a token.
 //!
-//! Modules, in the order to read them: `tier`, `entry`, `flights`, `follower`, `measures`.
+//! Modules, in the order to read them: `tier`, `entry`, `flights`, `follower`, `measures`, `kept`.
 
 mod entry;
 mod flights;
 mod follower;
+mod kept;
 mod measures;
 mod tier;
 
@@ -249,7 +250,7 @@ impl Reads {
     }
 
     /// From 0 to 1.
-    fn chance(&self) -> f64 {
+    pub(crate) fn chance(&self) -> f64 {
         let (state, next) = &self.chance;
         let bits = state.hash_one(next.fetch_add(1, Ordering::Relaxed)) >> 32;
         f64::from(u32::try_from(bits).unwrap_or_default()) / f64::from(u32::MAX)

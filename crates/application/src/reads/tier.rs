@@ -142,6 +142,29 @@ impl Tier {
         }
     }
 
+    /// What is kept for a time, whatever the feed says; and a ticket, if what is loaded is taken.
+    pub(super) async fn look_by_time(&self, tenant: &TenantId, key: &EntityKey) -> (Option<Hit>, Option<Ticket>) {
+        let part = self.part(self.cache.part_of(tenant, key));
+        if part.open.load(Ordering::Relaxed) {
+            return (None, None);
+        }
+        let timed = !self.in_process || self.asked.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE);
+        let began = timed.then(Instant::now);
+        match self.cache.get(tenant, key).await {
+            Ok(got) => {
+                if let Some(began) = began {
+                    let outcome = if got.hit.is_some() { "hit" } else { "miss" };
+                    self.answered(part, Operation::Get, outcome, began.elapsed());
+                }
+                (got.hit, got.mark.and_then(|mark| mark.ticket))
+            }
+            Err(error) => {
+                self.failed(part, Operation::Get, &error, began.map_or(Duration::ZERO, |began| began.elapsed()));
+                (None, None)
+            }
+        }
+    }
+
     /// Says what became of a fill, if there was a ticket and an answer.
     pub(super) async fn fill(&self, tenant: &TenantId, key: &EntityKey, ticket: Option<Ticket>, fill: Fill) -> Option<Put> {
         let ticket = ticket?;

@@ -11,3 +11,4 @@ mod plans;
 mod search;
 mod tasks;
 mod text;
+mod views;

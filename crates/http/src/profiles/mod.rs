@@ -53,7 +53,7 @@ fn give(answer: &mut HttpResponseBuilder, token: Option<ConsistencyToken>) {
 }
 
 /// What a read of a profile, or of many, must show.
-async fn freshness(
+pub(crate) async fn freshness(
     request: &HttpRequest,
     app: &App,
     tenant: &TenantId,

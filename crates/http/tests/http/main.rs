@@ -11,4 +11,5 @@ mod pace;
 mod problems;
 mod profiles;
 mod turns;
+mod views;
 mod wire;

@@ -282,6 +282,7 @@ fn check_documented(method: &str, path: &str, status: StatusCode, headers: &Head
         // Paths of their own.
         Some("import" | "export") => path,
         Some(id) if !id.contains('/') => "/api/v1/profiles/{id}",
+        None if path.starts_with("/profile/") => "/profile/{id}",
         _ => path,
     };
     let pattern = match pattern.strip_prefix("/api/v1/tasks/") {

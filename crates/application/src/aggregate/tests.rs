@@ -1,0 +1,1 @@
+//! Views over sources and a clock of a test's own.
