@@ -79,7 +79,7 @@ fn rows(tenant: &str, run_at: &str, count: u64) -> String {
 }
 
 /// Tasks per second, from when the worker hears that something is due until all are done.
-fn done<'a>(database: &'a Database, server: Server) -> Measure<'a> {
+fn done(database: &Database, server: Server) -> Measure<'_> {
     Box::new(move || {
         database::run(database, &rows("due", "now()", DUE.into()))?;
         let began = Instant::now();

@@ -115,14 +115,14 @@ pub(crate) async fn run(mut config: Config, options: &cli::Serve, content: Conte
         background.abort();
         // Those who wait for a task's end have their answer now, and tasks that run their time while requests end.
         stopping.stop_tasks();
-        let worked = async {
+        let drained = async {
             if let Some(worker) = worker
                 && tokio::time::timeout(DRAIN_TIMEOUT, worker).await.is_err()
             {
                 tracing::warn!("tasks that ran could not be handed back in time; their leases end by themselves");
             }
         };
-        tokio::join!(handle.stop(true), worked);
+        tokio::join!(handle.stop(true), drained);
         if let Some(queue) = queue {
             queue.close(Deadline::within(QUEUE_TIMEOUT)).await;
         }

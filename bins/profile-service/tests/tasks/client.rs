@@ -54,7 +54,7 @@ pub(crate) fn is_final(task: &Value) -> bool {
     ["succeeded", "dead", "cancelled"].iter().any(|status| task["status"] == *status)
 }
 
-pub(crate) fn echo(payload: Value) -> Value {
+pub(crate) fn echo(payload: &Value) -> Value {
     json!({"type": "echo", "payload": payload})
 }
 

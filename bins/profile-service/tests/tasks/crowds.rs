@@ -63,7 +63,7 @@ async fn no_tenant_on_postgres_waits_for_all_of_anothers() {
         ))
         .await;
     let began = Instant::now();
-    let request = server.client.post(server.url(SUBMIT)).header("x-tenant-id", "other").json(&echo(json!({})));
+    let request = server.client.post(server.url(SUBMIT)).header("x-tenant-id", "other").json(&echo(&json!({})));
     let id = request.send().await.expect("an answer").json::<Value>().await.expect("JSON")["id"].clone();
     let path = format!("/api/v1/tasks/{}?wait=20", id.as_str().expect("an id"));
     let done = server.client.get(server.url(&path)).header("x-tenant-id", "other").send().await.expect("an answer");

@@ -94,4 +94,4 @@ async fn a_panic_ends_nothing_but_its_own_run() {
     assert_eq!(task(&server, &poison).await["status"], "dead");
 }
 
-static GOOD: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| echo(json!({})));
+static GOOD: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| echo(&json!({})));

@@ -49,7 +49,7 @@ async fn submitted_run_and_shown(backend: Backend) {
         assert_eq!(foreign.json::<Value>().await.expect("JSON")["error"]["code"], "TASK_NOT_FOUND");
     }
     let keyed = async || {
-        let request = server.client.post(server.url(SUBMIT)).header("idempotency-key", "once").json(&echo(json!({})));
+        let request = server.client.post(server.url(SUBMIT)).header("idempotency-key", "once").json(&echo(&json!({})));
         request.send().await.expect("an answer").json::<Value>().await.expect("JSON")
     };
     let first = keyed().await;
@@ -111,7 +111,7 @@ async fn cancelled_and_retried(backend: Backend) {
     assert_eq!(delete(&waiting).await.0, StatusCode::OK);
     assert_eq!(delete(&waiting).await.1["status"], "cancelled", "once more");
 
-    let running = submit(&server, &echo(json!({"sleep": 600}))).await;
+    let running = submit(&server, &echo(&json!({"sleep": 600}))).await;
     until_status(&server, &running, "running").await;
     assert_eq!(delete(&running).await.0, StatusCode::ACCEPTED);
     until_status(&server, &running, "cancelled").await;
@@ -148,7 +148,7 @@ async fn exports_are_fetched_by_their_link(backend: Backend) {
     let (path, query) = url.split_once('?').expect("a query");
     let (expires, signature) = query.split_once('&').expect("two parameters");
     let sooner: i64 = expires.trim_start_matches("expires=").parse().expect("a number");
-    let other = submit(&server, &echo(json!({}))).await;
+    let other = submit(&server, &echo(&json!({}))).await;
     for wrong in [
         format!("{path}?expires={}&{signature}", sooner - 10_000),
         format!("{path}?expires={}&{signature}", sooner + 1),

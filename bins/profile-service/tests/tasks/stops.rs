@@ -16,7 +16,7 @@ on_both_stores!(a_stop_lets_tasks_end_or_hands_them_back);
 async fn a_stop_lets_tasks_end_or_hands_them_back(backend: Backend) {
     let variables = backend.variables();
     let mut server = Server::start(&with(&variables, &[])).await;
-    let short = submit(&server, &echo(json!({"sleep": 2}))).await;
+    let short = submit(&server, &echo(&json!({"sleep": 2}))).await;
     let long = submit(&server, &json!({"type": "echo", "payload": {"sleep": 20}, "max_attempts": 1})).await;
     until_status(&server, &short, "running").await;
     until_status(&server, &long, "running").await;
@@ -48,7 +48,7 @@ async fn a_stopped_worker_on_postgres_comes_too_late() {
     let variables = backend.variables();
     let lease = [("TASK_LEASE", "2s")];
     let stopped = Server::start(&with(&variables, &lease)).await;
-    let id = submit(&stopped, &echo(json!({"sleep": 4}))).await;
+    let id = submit(&stopped, &echo(&json!({"sleep": 4}))).await;
     until_status(&stopped, &id, "running").await;
     stopped.signal("STOP");
     let other = Server::start(&with(&variables, &lease)).await;
@@ -87,7 +87,7 @@ async fn workers_on_postgres_are_restarted_in_turn() {
     one.stop().await;
     let three = worker().await;
     for _ in 0..30 {
-        ids.push(submit(&api, &echo(json!({"sleep": 0.1}))).await);
+        ids.push(submit(&api, &echo(&json!({"sleep": 0.1}))).await);
     }
     two.stop().await;
     for id in &ids {
