@@ -44,7 +44,7 @@ const WAIT_STEP: Duration = Duration::from_millis(5);
 const HOPELESS: Duration = Duration::from_millis(400);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
-static REPLAYED: Statement = Statement::new("replica_replayed", include_str!("sql/replayed.sql"), &[]);
+pub(crate) static REPLAYED: Statement = Statement::new("replica_replayed", include_str!("sql/replayed.sql"), &[]);
 
 /// All that configuration names.
 pub(crate) struct Replicas {
