@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     checker::{History, Seen},
-    support::{CEILING, PrivatePostgres, Server, stores::{ask, profile}},
+    support::{
+        CEILING, PrivatePostgres, Server,
+        stores::{ask, profile},
+    },
 };
 
 /// A server, and one that follows it. In this order, so that the replica goes first.
@@ -29,7 +32,8 @@ impl Pair {
     pub(crate) async fn instance(&self, more: &[(&str, &str)]) -> Arc<Server> {
         let server = self.listening(more).await;
         server.wait_for("/readyz", StatusCode::OK).await;
-        let foreign = "INSERT INTO timelines VALUES (7, 9) ON CONFLICT (servers, timeline) DO UPDATE SET timeline = 9 RETURNING 'yes'";
+        let foreign =
+            "INSERT INTO timelines VALUES (7, 9) ON CONFLICT (servers, timeline) DO UPDATE SET timeline = 9 RETURNING 'yes'";
         assert_eq!(ask(&self.primary.url, foreign).await, "yes");
         Arc::new(server)
     }

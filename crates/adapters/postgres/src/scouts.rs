@@ -78,7 +78,9 @@ impl Camp {
         loop {
             let asked = Instant::now();
             let look = self.look(self.succession.server(host), &mut connected).await;
-            self.succession.looked(host, look.as_ref().ok()).await;
+            if !self.succession.looked(host, look.as_ref().ok()).await {
+                connected = None;
+            }
             let current = self.succession.current();
             let reigns = current.filter(|reign| reign.host == host);
             if let (Ok(look), Some(reign)) = (&look, reigns)

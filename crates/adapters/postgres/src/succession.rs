@@ -73,6 +73,17 @@ pub(crate) struct Succession {
     pub(crate) doubt: Notify,
 }
 
+/// What a look says of a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It should take the writes, and doesn't yet, as far as is known here.
+    Heir,
+    /// It isn't the one that its name led to, or won't be for long: whoever looks must connect to that name anew.
+    Gone,
+    /// Neither.
+    Other,
+}
+
 /// What was seen.
 #[derive(Default)]
 struct Known {
@@ -151,20 +162,23 @@ impl Succession {
     /// One of several was looked at, or couldn't be. Whoever is on the newest timeline takes the writes; while nobody does, all are
     /// looked at before one is chosen, lest it be one that was replaced. What is newer than the one that does ends that at once,
     /// whatever comes of it, and however long it takes to ask the others.
-    pub(crate) async fn looked(&self, host: u32, look: Option<&Look>) {
+    ///
+    /// Gives whether the connection that was looked over still leads to where its name does, as far as can be told.
+    pub(crate) async fn looked(&self, host: u32, look: Option<&Look>) -> bool {
         let Some(look) = look else {
             self.known().looked_at[host as usize] = true;
-            return;
+            return false;
         };
-        if self.is_heir(host, look)
+        let standing = self.judge(host, look);
+        if standing == Standing::Heir
             && let Err(error) = self.admit(host, look).await
         {
             tracing::debug!(server = self.server(host).name, cause = profile_ports::causes(&error), "not admitted");
         }
+        standing != Standing::Gone
     }
 
-    /// Whether a server should take the writes that doesn't, as far as is known here.
-    fn is_heir(&self, host: u32, look: &Look) -> bool {
+    fn judge(&self, host: u32, look: &Look) -> Standing {
         let mut known = self.known();
         known.looked_at[host as usize] = true;
         if known.servers == 0 && !look.recovering {
@@ -173,21 +187,31 @@ impl Succession {
         let copy = known.servers == look.servers;
         let all = known.looked_at.iter().all(|looked_at| *looked_at);
         let dethroned = copy && self.saw(&mut known, look.timeline);
+        let replaced = copy && !look.recovering && look.timeline < known.newest;
+        if replaced {
+            self.complain(&mut known, host, look.timeline);
+            // Behind a single name another server may be, which those who connect now are led to.
+            if self.hosts.len() == 1 {
+                return Standing::Gone;
+            }
+        }
         let current = self.current();
         if current.is_some_and(|current| current.host == host && (look.recovering || look.timeline != current.timeline)) {
             tracing::warn!(server = self.server(host).name, "the primary is none any more, or another one than it was");
             self.crown(&mut known, None);
-            return false;
+            return Standing::Gone;
+        }
+        if replaced {
+            return Standing::Gone;
         }
         if look.recovering || current.is_some_and(|current| current.host == host) {
-            return false;
+            return Standing::Other;
         }
-        let replaced = copy && look.timeline < known.newest;
-        if replaced || current.is_some_and(|current| look.timeline <= current.timeline) {
+        if current.is_some_and(|current| look.timeline <= current.timeline) {
             self.complain(&mut known, host, look.timeline);
-            return false;
+            return Standing::Other;
         }
-        current.is_some() || all || dethroned
+        if current.is_some() || all || dethroned { Standing::Heir } else { Standing::Other }
     }
 
     /// Lets a server take the writes, unless a newer timeline than its own is known.
@@ -368,5 +392,18 @@ mod tests {
         shared.silent.store(true, Ordering::Relaxed);
         assert_eq!(succession.looked(NEW, Some(&primary(2))).now_or_never(), None, "Redis is asked");
         assert!(!succession.is_current(reign));
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_whoever_was_behind_a_name_before_ends_no_reign() {
+        let server = Server::new(&Address { host: "one".to_owned(), port: 5432 }, &Config::new());
+        let succession = Succession::new([server].into(), None);
+        assert!(succession.looked(0, Some(&primary(1))).await);
+        succession.admit(0, &primary(2)).await.expect("the one that is behind the name now");
+        let reign = Some(Reign { host: 0, timeline: 2 });
+        assert!(!succession.looked(0, Some(&primary(1))).await, "it leads elsewhere");
+        assert_eq!(succession.current(), reign);
+        assert!(succession.looked(0, Some(&primary(2))).await);
+        assert_eq!(succession.current(), reign);
     }
 }
