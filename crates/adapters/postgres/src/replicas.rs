@@ -210,7 +210,10 @@ impl Replica {
         } else {
             Ok(None)
         };
-        lease.keep();
+        // After an error the transaction may be open still, or its end under way.
+        if answer.is_ok() {
+            lease.keep();
+        }
         answer
     }
 
