@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{join, try_join3, try_join5};
+use futures_util::future::{try_join3, try_join5};
 use profile_domain::{
     Changeset, EntityKey, EntityType, Expect, Intent, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
     changeset::MAX_ITEMS,
@@ -95,9 +95,9 @@ pub(crate) struct Commit<'a> {
     policy: &'a Policy,
     pub(crate) tenant: &'a TenantId,
     pub(crate) changeset: &'a Changeset,
-    deadline: Deadline,
+    pub(crate) deadline: Deadline,
     /// Whether the server may have been told to commit.
-    sent: AtomicBool,
+    pub(crate) sent: AtomicBool,
 }
 
 /// Why an attempt came to nothing.
@@ -277,9 +277,8 @@ impl<'a> Commit<'a> {
         lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
         self.sent.store(true, Ordering::Relaxed);
         let create = write::create_fresh(&lease, self.tenant, self.changeset.now, &plan);
-        let (created, place) = join(create, lease.place()).await;
-        match created {
-            Ok(written) => {
+        match lease.placed(create, self.deadline).await {
+            Ok((written, place)) => {
                 lease.keep();
                 self.sent.store(false, Ordering::Relaxed);
                 Ok(written.then_some(Receipt { place, ..plan.receipt }))
@@ -302,9 +301,8 @@ impl<'a> Commit<'a> {
         self.sent.store(true, Ordering::Relaxed);
         let change = write::change_one(&lease, self.tenant, self.changeset.now, &plan);
         let changing = try_join3(lease.begin(self.deadline), change, lease.batch("commit", "COMMIT"));
-        let (changed, place) = join(changing, lease.place()).await;
-        match changed {
-            Ok(((), written, ())) => {
+        match lease.placed(changing, self.deadline).await {
+            Ok((((), written, ()), place)) => {
                 lease.keep();
                 self.sent.store(false, Ordering::Relaxed);
                 Ok(written.then_some(Receipt { place, ..plan.receipt }))
@@ -341,9 +339,8 @@ impl<'a> Commit<'a> {
             locked.ids.extend(ids(&rows).map_err(ended)?);
         }
         lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
-        let place = write::write(lease, self.tenant, self.changeset, &plan, &locked.loaded.ids, &locked.ids, &self.sent)
-            .await
-            .map_err(|error| self.setback(error))?;
+        let written = write::write(lease, self, &plan, &locked.loaded.ids, &locked.ids).await;
+        let place = written.map_err(|error| self.setback(error))?;
         Ok(Receipt { place, ..plan.receipt })
     }
 

@@ -1,16 +1,11 @@
 //! A plan as statements: set-wise, one for each table and kind of write, all sent at once with the `COMMIT` behind them. If one
 //! fails the server takes the rest for nothing and the `COMMIT` for a rollback.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::atomic::Ordering};
 
-use futures_util::future::{join, try_join_all};
+use futures_util::future::try_join_all;
 use profile_domain::{
-    Changeset, EntityKey, Moment, Place, TenantId,
+    EntityKey, Moment, Place, TenantId,
     plan::{EntityChange, Plan},
     stored::{FactColumns, receipt_to_json},
 };
@@ -21,7 +16,7 @@ use tokio_postgres::{
 };
 
 use crate::{
-    commit::{LOCK_EMAILS, LOCK_ENTITIES},
+    commit::{Commit, LOCK_EMAILS, LOCK_ENTITIES},
     entities::ENTITIES,
     pool::{LIMITS, Lease},
     statement::{Statement, durably},
@@ -221,18 +216,16 @@ struct Rows<'p> {
 }
 
 /// Writes a plan and commits the open transaction. `known` are the numbers of the entities that live, `drawn` at least as many
-/// new ones as lives begin. `sent` is set once the server may have been told to commit. Gives how far the server then was.
+/// new ones as lives begin. `sent` of the commit is set once the server may have been told to. Gives how far the server then was.
 pub(crate) async fn write(
     lease: &Lease<'_>,
-    tenant: &TenantId,
-    changeset: &Changeset,
+    commit: &Commit<'_>,
     plan: &Plan,
     known: &HashMap<EntityKey, i64>,
     drawn: &[i64],
-    sent: &AtomicBool,
 ) -> Result<Option<Place>, Error> {
-    let rows = Rows::of(plan, known, drawn);
-    let tenant = tenant.as_str();
+    let (rows, changeset) = (Rows::of(plan, known, drawn), commit.changeset);
+    let tenant = commit.tenant.as_str();
     let released: (Vec<&str>, Vec<&str>) = plan.released.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
     let taken: (Vec<&str>, Vec<&str>) = plan.taken.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
     let receipt = changeset.idempotency.as_ref().map(|key| (key, Json(receipt_to_json(&plan.receipt))));
@@ -263,14 +256,14 @@ pub(crate) async fn write(
     let mut statements: Vec<&Statement> = writes.iter().map(|(statement, _)| *statement).collect();
     statements.extend(lease.placing());
     lease.prepare(&statements).await?;
-    sent.store(true, Ordering::Relaxed);
+    commit.sent.store(true, Ordering::Relaxed);
     let mut pipeline: Vec<Sent<'_>> = Vec::with_capacity(writes.len() + 1);
     for (statement, params) in &writes {
         pipeline.push(Box::pin(async move { lease.query(statement, params).await.map(drop) }));
     }
     pipeline.push(Box::pin(lease.batch("commit", "COMMIT")));
-    let (written, place) = join(try_join_all(pipeline), lease.place()).await;
-    written.map(|_| place)
+    let (_, place) = lease.placed(try_join_all(pipeline), commit.deadline).await?;
+    Ok(place)
 }
 
 /// Writes a plan that creates one entity, in one statement that commits by itself. `false` if its address is taken, and nothing
