@@ -309,7 +309,9 @@ impl<'a> Commit<'a> {
             }
             Err(error) => {
                 let setback = self.setback(error);
+                // It is known that nothing was committed, though the deadline may pass meanwhile.
                 if !matches!(setback, Setback::Broken(_)) {
+                    self.sent.store(false, Ordering::Relaxed);
                     lease.roll_back().await;
                 }
                 Err(setback)
