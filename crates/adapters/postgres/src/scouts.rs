@@ -137,11 +137,11 @@ impl Camp {
             }
             let replayed = replayed.ok();
             let changed = self.replicas.looked(index, replayed);
-            let (fit, lag) = changed.unwrap_or((false, Duration::ZERO));
+            let (fit, lag) = changed.unwrap_or((false, None));
             match (changed.is_some(), known) {
                 (true, _) if fit => tracing::info!(server = server.name, "the replica is read from"),
                 (true, _) | (false, None) if !fit => {
-                    let lag_seconds = replayed.map(|_| lag.as_secs_f64());
+                    let lag_seconds = lag.map(|lag| lag.as_secs_f64());
                     tracing::warn!(
                         server = server.name,
                         answers = replayed.is_some(),
