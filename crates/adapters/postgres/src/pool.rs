@@ -76,7 +76,8 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 #[derive(Clone)]
 pub(crate) struct Pool {
     connections: Connections,
-    /// One, for whoever follows the feed: caches aren't believed while that waits, so it doesn't stand in line with requests.
+    /// One, for whoever follows the feed: caches aren't believed while that waits, so it doesn't stand in line with requests. The same
+    /// as the others where there are too few.
     following: Connections,
     lanes: Arc<Lanes>,
     succession: Arc<Succession>,
@@ -115,7 +116,8 @@ impl Pool {
             connections(Connector { to, tls: tls.clone(), runtime: runtime.clone() }, size, settings)
         };
         let left = settings.pool_size - lanes.size();
-        let (connections, following) = if left > 1 {
+        // Not of two, lest an export take the only one that is left.
+        let (connections, following) = if left > 2 {
             (build(left - 1)?, build(1)?)
         } else {
             let connections = build(left)?;
@@ -163,7 +165,7 @@ impl Pool {
         deadline: Deadline,
     ) -> Result<Vec<Row>, StoreError> {
         bounded(deadline, async {
-            for _ in 0..self.connections.status().max_size {
+            for _ in 0..self.in_turn() {
                 let lease = self.lease().await?;
                 match lease.query(statement, params).await {
                     Err(error) if error.is_closed() => {}
@@ -230,6 +232,11 @@ impl Pool {
         self.lanes.close();
         self.connections.close();
         self.following.close();
+    }
+
+    /// How many connections callers take in turn.
+    pub(crate) fn in_turn(&self) -> usize {
+        self.connections.status().max_size
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
