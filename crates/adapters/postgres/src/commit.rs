@@ -17,6 +17,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -277,7 +278,8 @@ impl<'a> Commit<'a> {
         lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
         self.sent.store(true, Ordering::Relaxed);
         let create = write::create_fresh(&lease, self.tenant, self.changeset.now, &plan);
-        match lease.placed(create, self.deadline).await {
+        let created = lease.placed(pin!(create), self.deadline).await;
+        match created {
             Ok((written, place)) => {
                 lease.keep();
                 self.sent.store(false, Ordering::Relaxed);
@@ -301,7 +303,8 @@ impl<'a> Commit<'a> {
         self.sent.store(true, Ordering::Relaxed);
         let change = write::change_one(&lease, self.tenant, self.changeset.now, &plan);
         let changing = try_join3(lease.begin(self.deadline), change, lease.batch("commit", "COMMIT"));
-        match lease.placed(changing, self.deadline).await {
+        let changed = lease.placed(pin!(changing), self.deadline).await;
+        match changed {
             Ok((((), written, ()), place)) => {
                 lease.keep();
                 self.sent.store(false, Ordering::Relaxed);

@@ -11,7 +11,7 @@
 
 use std::{
     future::Future,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -318,12 +318,12 @@ impl Lease<'_> {
     /// had soon, which takes nothing back.
     pub(crate) async fn placed<T>(
         &self,
-        commit: impl Future<Output = Result<T, Error>>,
+        commit: Pin<&mut impl Future<Output = Result<T, Error>>>,
         deadline: Deadline,
     ) -> Result<(T, Option<Place>), Error> {
         // Who waits until the deadline is told before it what is known.
         let within = move || PLACED_WITHIN.min(deadline.remaining() / 2);
-        let (committed, place) = with_place(commit, self.place(), within).await?;
+        let (committed, place) = with_place(commit, pin!(self.place()), within).await?;
         if place.is_none() {
             self.busy.store(true, Ordering::Relaxed);
         }
@@ -427,11 +427,11 @@ impl Drop for Lease<'_> {
 /// Polls a commit and, behind it, the question for its place, whose answer is waited for only so long once it is committed: `None` where
 /// it didn't come.
 async fn with_place<T, E, P>(
-    commit: impl Future<Output = Result<T, E>>,
-    place: impl Future<Output = P>,
+    commit: Pin<&mut impl Future<Output = Result<T, E>>>,
+    place: Pin<&mut impl Future<Output = P>>,
     within: impl FnOnce() -> Duration,
 ) -> Result<(T, Option<P>), E> {
-    match select(pin!(commit), pin!(place)).await {
+    match select(commit, place).await {
         Either::Left((committed, place)) => {
             let committed = committed?;
             Ok((committed, timeout(within(), place).await.ok()))
@@ -456,8 +456,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_committed_is_told_though_its_place_is_not_to_be_had() {
         let within = || Duration::from_millis(1);
-        assert_eq!(with_place(ready(Ok::<_, ()>(7)), pending::<()>(), within).await, Ok((7, None)));
-        assert_eq!(with_place(ready(Ok::<_, ()>(7)), ready(8), within).await, Ok((7, Some(8))));
-        assert_eq!(with_place(ready(Err::<(), _>(9)), pending::<()>(), within).await, Err(9));
+        assert_eq!(with_place(pin!(ready(Ok::<_, ()>(7))), pin!(pending::<()>()), within).await, Ok((7, None)));
+        assert_eq!(with_place(pin!(ready(Ok::<_, ()>(7))), pin!(ready(8)), within).await, Ok((7, Some(8))));
+        assert_eq!(with_place(pin!(ready(Err::<(), _>(9))), pin!(pending::<()>()), within).await, Err(9));
     }
 }

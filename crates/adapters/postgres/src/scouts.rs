@@ -38,7 +38,8 @@ const FAILURES: u32 = 25;
 /// What a scout has noted for replicas.
 #[derive(Default)]
 struct Noted {
-    timeline: Option<u32>,
+    /// Of which servers, and which.
+    timeline: Option<(u64, u32)>,
     failures: u32,
 }
 
@@ -98,7 +99,8 @@ impl Camp {
     /// Has the primary note its timeline for replicas, once.
     async fn note(&self, look: &Look, connected: &mut Option<Connected>, noted: &mut Noted) {
         let Some((client, _)) = connected else { return };
-        if noted.timeline == Some(look.timeline) {
+        let timeline = Some((look.servers, look.timeline));
+        if noted.timeline == timeline {
             return;
         }
         let result = timeout(WITHIN * 2, client.batch_execute(&note(look))).await;
@@ -109,7 +111,7 @@ impl Camp {
         }
         let result = result.map_err(|_| too_late()).and_then(|noted| noted.map_err(described));
         let Err(cause) = result else {
-            *noted = Noted { timeline: Some(look.timeline), failures: 0 };
+            *noted = Noted { timeline, failures: 0 };
             return;
         };
         // As long as nobody has migrated, it must.

@@ -1,7 +1,12 @@
 //! A plan as statements: set-wise, one for each table and kind of write, all sent at once with the `COMMIT` behind them. If one
 //! fails the server takes the rest for nothing and the `COMMIT` for a rollback.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::atomic::Ordering};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::{Pin, pin},
+    sync::atomic::Ordering,
+};
 
 use futures_util::future::try_join_all;
 use profile_domain::{
@@ -262,7 +267,7 @@ pub(crate) async fn write(
         pipeline.push(Box::pin(async move { lease.query(statement, params).await.map(drop) }));
     }
     pipeline.push(Box::pin(lease.batch("commit", "COMMIT")));
-    let (_, place) = lease.placed(try_join_all(pipeline), commit.deadline).await?;
+    let (_, place) = lease.placed(pin!(try_join_all(pipeline)), commit.deadline).await?;
     Ok(place)
 }
 
