@@ -112,10 +112,12 @@ GROUP BY here.database, here.timeline;
 INSERT INTO feed_lives SELECT database, gen_random_uuid() FROM feed_identity;
 
 -- The timelines that this database has been through, which whoever takes the writes notes once. A copy that knows the last one has
--- followed it there; one that kept what the new primary never had stays at the one before.
+-- followed it there; one that kept what the new primary never had stays at the one before. Numbers mean something among the copies of
+-- one server, which share `servers`, and nothing where a dump or an upgrade has brought the rows to.
 CREATE TABLE timelines (
+    servers  bigint NOT NULL,
     timeline bigint NOT NULL,
-    CONSTRAINT timelines_pkey PRIMARY KEY (timeline)
+    CONSTRAINT timelines_pkey PRIMARY KEY (servers, timeline)
 );
 
 -- Changesets that happen once. `type` and `reference` name the entity of the first write; `receipt` is NULL once that

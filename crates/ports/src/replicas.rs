@@ -56,7 +56,8 @@ pub struct Servers {
 }
 
 /// Reads that may come from a replica. Each shows what its [`AsOf`] asks for [`an_answer_shows_its_place`], and one that must
-/// show everything is never given by a replica.
+/// show everything is never given by a replica. The case runs over stores as they are, most of which have no replica; those with a
+/// real one, late, stopped or left behind, are tests of the binary (`bins/profile-service/tests/replicas`).
 ///
 /// As given here for stores that have none.
 #[async_trait]

@@ -72,7 +72,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "DB_POOL_SIZE",
         "16",
-        "Connections of this instance, 1–500, and as many to each replica; up to half of them, one per processor, are shared by reads of one profile, and one follows the feed",
+        "Connections of this instance, 1–500, and as many to each replica; up to half of them, one per processor, are shared by reads of one profile, and, from 5 on, one follows the feed; an export needs 3. Where there are several servers, each is looked at over one more",
     ),
     setting("DB_PREPARED_STATEMENTS", "true", "`false` behind a pooler in transaction mode that can't keep prepared statements"),
     setting(

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     checker::{History, Seen},
-    support::{CEILING, PrivatePostgres, Server, stores::profile},
+    support::{
+        CEILING, PrivatePostgres, Server,
+        stores::{ask, profile},
+    },
 };
 
 /// A server, and one that follows it. In this order, so that the replica goes first.
@@ -25,10 +28,13 @@ impl Pair {
         Self { replica: primary.replica(&settings).await, primary }
     }
 
-    /// An instance that is ready.
+    /// An instance that is ready, on rows that were brought over from another server, of which they say something.
     pub(crate) async fn instance(&self, more: &[(&str, &str)]) -> Arc<Server> {
         let server = self.listening(more).await;
         server.wait_for("/readyz", StatusCode::OK).await;
+        let foreign =
+            "INSERT INTO timelines VALUES (7, 9) ON CONFLICT (servers, timeline) DO UPDATE SET timeline = 9 RETURNING 'yes'";
+        assert_eq!(ask(&self.primary.url, foreign).await, "yes");
         Arc::new(server)
     }
 

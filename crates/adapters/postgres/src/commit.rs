@@ -17,6 +17,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -24,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{join, try_join3, try_join5};
+use futures_util::future::{try_join3, try_join5};
 use profile_domain::{
     Changeset, EntityKey, EntityType, Expect, Intent, Policy, Receipt, Reference, Refusal, Rejection, TenantId,
     changeset::MAX_ITEMS,
@@ -99,7 +100,7 @@ pub(crate) struct Commit<'a> {
     pub(crate) changeset: &'a Changeset,
     /// What tests add to the server's clock.
     pub(crate) clock_offset: i64,
-    deadline: Deadline,
+    pub(crate) deadline: Deadline,
     /// Whether the server may have been told to commit.
     pub(crate) sent: AtomicBool,
 }
@@ -300,9 +301,9 @@ impl<'a> Commit<'a> {
         lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
         self.sent.store(true, Ordering::Relaxed);
         let create = write::create_fresh(&lease, self.tenant, self.changeset.now, &plan);
-        let (created, place) = join(create, lease.place()).await;
+        let created = lease.placed(pin!(create), self.deadline).await;
         match created {
-            Ok(written) => {
+            Ok((written, place)) => {
                 lease.keep();
                 self.sent.store(false, Ordering::Relaxed);
                 Ok(written.then_some(Receipt { place, ..plan.receipt }))
@@ -325,16 +326,18 @@ impl<'a> Commit<'a> {
         self.sent.store(true, Ordering::Relaxed);
         let change = write::change_one(&lease, self.tenant, self.changeset.now, &plan);
         let changing = try_join3(lease.begin(self.deadline), change, lease.batch("commit", "COMMIT"));
-        let (changed, place) = join(changing, lease.place()).await;
+        let changed = lease.placed(pin!(changing), self.deadline).await;
         match changed {
-            Ok(((), written, ())) => {
+            Ok((((), written, ()), place)) => {
                 lease.keep();
                 self.sent.store(false, Ordering::Relaxed);
                 Ok(written.then_some(Receipt { place, ..plan.receipt }))
             }
             Err(error) => {
                 let setback = self.setback(error);
+                // It is known that nothing was committed, though the deadline may pass meanwhile.
                 if !matches!(setback, Setback::Broken(_)) {
+                    self.sent.store(false, Ordering::Relaxed);
                     lease.roll_back().await;
                 }
                 Err(setback)
@@ -365,14 +368,11 @@ impl<'a> Commit<'a> {
         }
         self.pass_fence(lease).await?;
         lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
-        let mut written = {
-            let (known, drawn) = (&locked.loaded.ids, &locked.ids);
-            write::write(lease, self.tenant, self.changeset, &plan, known, drawn, self.clock_offset, &self.sent).await
-        };
+        let mut written = write::write(lease, self, &plan, &locked.loaded.ids, &locked.ids).await;
         if !self.changeset.tasks.is_empty() && written.is_ok() {
             plan.receipt.tasks = self.enqueue_all(lease).await?;
             lease.reigns().map_err(|error| Setback::Broken(error.into()))?;
-            written = write::finish(lease, self.tenant, self.changeset, &plan.receipt, &self.sent).await;
+            written = write::finish(lease, self, &plan.receipt).await;
         }
         let place = written.map_err(|error| self.setback(error))?;
         Ok(Receipt { place, ..plan.receipt })

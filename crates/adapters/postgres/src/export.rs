@@ -43,6 +43,7 @@ const TOMBSTONES: &str = include_str!("sql/export_tombstones.sql");
 pub(crate) struct Exports {
     /// Each holds a connection, and the pool must have others.
     permits: Arc<Semaphore>,
+    most: usize,
     closed: CancellationToken,
 }
 
@@ -63,9 +64,10 @@ impl From<StoreError> for Stop {
 }
 
 impl Exports {
-    /// At most a quarter of the connections may be exporting.
-    pub(crate) fn new(pool_size: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new((pool_size / 4).max(1))), closed: CancellationToken::new() }
+    /// At most a quarter of all connections may be exporting, and never all of those `in_turn` that exports are among.
+    pub(crate) fn new(pool_size: usize, in_turn: usize) -> Self {
+        let most = (pool_size / 4).max(1).min(in_turn.saturating_sub(1));
+        Self { permits: Arc::new(Semaphore::new(most)), most, closed: CancellationToken::new() }
     }
 
     /// Ends what runs, and lets none begin any more.
@@ -81,6 +83,10 @@ impl Exports {
         entity_type: &EntityType,
         deadline: Deadline,
     ) -> Result<EntityStream, StoreError> {
+        if self.most == 0 {
+            let reason = "an export needs a connection that nothing else waits for: raise the size of the pool to 3 or more";
+            return Err(StoreError::Unavailable(reason.into()));
+        }
         let permit = timeout(deadline.remaining(), Arc::clone(&self.permits).acquire_owned())
             .await
             .map_err(|_| StoreError::Unavailable("too many exports were running until the deadline".into()))?

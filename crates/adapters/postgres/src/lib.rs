@@ -106,13 +106,14 @@ impl PostgresStore {
         let replicas = Arc::new(replicas);
         let (succession, tls) = (Arc::clone(pool.succession()), pool.tls().clone());
         let camp = Camp { succession, replicas: Arc::clone(&replicas), tls, runtime };
+        let exports = Exports::new(settings.pool_size, pool.in_turn());
         Ok(Self {
             pool,
             replicas,
             scouts: Mutex::new(scouts(&camp, settings)),
             policy: Arc::new(policy),
             commits: TaskTracker::new(),
-            exports: Exports::new(settings.pool_size),
+            exports,
             migrations: migrate::migrations(settings)?,
             clock_offset: AtomicI64::new(0),
             warned: AtomicBool::new(false),

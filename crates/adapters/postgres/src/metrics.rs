@@ -86,7 +86,7 @@ impl ReplicaMetrics {
             "Reads that a replica was asked for: used, behind (the primary was asked instead), or failed.",
         );
         let lag =
-            Opts::new("db_replica_lag_seconds", "How long ago the primary was where the replica is; NaN where it says nothing.");
+            Opts::new("db_replica_lag_seconds", "How long ago the primary was where the replica is; NaN where nobody can say.");
         let metrics = Self { reads: IntCounterVec::new(reads, &["server", "outcome"])?, lag: GaugeVec::new(lag, &["server"])? };
         registry.register(Box::new(metrics.reads.clone()))?;
         registry.register(Box::new(metrics.lag.clone()))?;

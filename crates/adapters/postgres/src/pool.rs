@@ -11,7 +11,11 @@
 
 use std::{
     future::Future,
-    sync::Arc,
+    pin::{Pin, pin},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -19,7 +23,7 @@ use deadpool::{
     Runtime,
     managed::{Object, PoolError},
 };
-use futures_util::future::{try_join, try_join_all, try_join3};
+use futures_util::future::{Either, select, try_join, try_join_all, try_join3};
 use profile_domain::Place;
 use profile_ports::{Deadline, StoreError};
 use secrecy::ExposeSecret as _;
@@ -45,6 +49,9 @@ use crate::{
 /// How far everything is that was committed before it.
 static FLUSHED: Statement = Statement::new("flushed", "SELECT pg_current_wal_flush_lsn() AS position", &[]);
 
+/// How long what is known to be committed waits for its place.
+const PLACED_WITHIN: Duration = Duration::from_millis(50);
+
 /// How long a statement that nobody waits for any more may hold its connection until it is cancelled.
 const CANCEL_WITHIN: Duration = Duration::from_secs(2);
 
@@ -69,7 +76,8 @@ pub(crate) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 #[derive(Clone)]
 pub(crate) struct Pool {
     connections: Connections,
-    /// One, for whoever follows the feed: caches aren't believed while that waits, so it doesn't stand in line with requests.
+    /// One, for whoever follows the feed: caches aren't believed while that waits, so it doesn't stand in line with requests. The same
+    /// as the others where there are too few.
     following: Connections,
     lanes: Arc<Lanes>,
     succession: Arc<Succession>,
@@ -86,6 +94,8 @@ pub(crate) struct Lease<'a> {
     pool: &'a Pool,
     /// Always there until the lease ends.
     object: Option<Object<Connector>>,
+    /// Whether something is in flight that nobody waits for any more.
+    busy: AtomicBool,
 }
 
 impl Pool {
@@ -106,7 +116,8 @@ impl Pool {
             connections(Connector { to, tls: tls.clone(), runtime: runtime.clone() }, size, settings)
         };
         let left = settings.pool_size - lanes.size();
-        let (connections, following) = if left > 1 {
+        // Not of two, lest an export take the only one that is left.
+        let (connections, following) = if left > 2 {
             (build(left - 1)?, build(1)?)
         } else {
             let connections = build(left)?;
@@ -142,7 +153,7 @@ impl Pool {
             PoolError::Backend(error) => error,
             error => StoreError::Unavailable(error.to_string().into()),
         })?;
-        Ok(Lease { pool: self, object: Some(object) })
+        Ok(Lease { pool: self, object: Some(object), busy: AtomicBool::new(false) })
     }
 
     /// Runs one statement by itself, within the deadline. It is run again on another connection where the one it got turned
@@ -154,7 +165,7 @@ impl Pool {
         deadline: Deadline,
     ) -> Result<Vec<Row>, StoreError> {
         bounded(deadline, async {
-            for _ in 0..self.connections.status().max_size {
+            for _ in 0..self.in_turn() {
                 let lease = self.lease().await?;
                 match lease.query(statement, params).await {
                     Err(error) if error.is_closed() => {}
@@ -221,6 +232,11 @@ impl Pool {
         self.lanes.close();
         self.connections.close();
         self.following.close();
+    }
+
+    /// How many connections callers take in turn.
+    pub(crate) fn in_turn(&self) -> usize {
+        self.connections.status().max_size
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
@@ -292,15 +308,30 @@ impl Lease<'_> {
         result
     }
 
-    /// What [`Self::place`] needs, for [`Self::prepare`].
+    /// What [`Self::placed`] needs, for [`Self::prepare`].
     pub(crate) fn placing(&self) -> &'static [&'static Statement] {
         static FLUSHED_ALONE: [&Statement; 1] = [&FLUSHED];
         if self.pool.placed { &FLUSHED_ALONE } else { &[] }
     }
 
-    /// How far the server has flushed when this runs, which is behind everything that was sent before it: polled after a commit, it
-    /// goes along with it. `None` where nobody needs to know, or it isn't to be had, which takes nothing back.
-    pub(crate) async fn place(&self) -> Option<Place> {
+    /// Commits, and asks along with it how far the server has flushed behind it. `None` where nobody needs to know, or it isn't to be
+    /// had soon, which takes nothing back.
+    pub(crate) async fn placed<T>(
+        &self,
+        commit: Pin<&mut impl Future<Output = Result<T, Error>>>,
+        deadline: Deadline,
+    ) -> Result<(T, Option<Place>), Error> {
+        // Who waits until the deadline is told before it what is known.
+        let within = move || PLACED_WITHIN.min(deadline.remaining() / 2);
+        let (committed, place) = with_place(commit, pin!(self.place()), within).await?;
+        if place.is_none() {
+            self.busy.store(true, Ordering::Relaxed);
+        }
+        Ok((committed, place.flatten()))
+    }
+
+    /// Polled after a commit, it is sent behind it, and tells of it.
+    async fn place(&self) -> Option<Place> {
         if !self.pool.placed {
             return None;
         }
@@ -359,9 +390,11 @@ impl Lease<'_> {
         }
     }
 
-    /// Returns the connection to the pool: nothing is in flight on it, and no transaction open.
+    /// Returns the connection to the pool: nothing that anybody waits for is in flight on it, and no transaction open.
     pub(crate) fn keep(mut self) {
-        drop(self.object.take());
+        if !self.busy.load(Ordering::Relaxed) {
+            drop(self.object.take());
+        }
     }
 
     /// Ends the use of a connection for single statements with the result of the last.
@@ -391,9 +424,40 @@ impl Drop for Lease<'_> {
     }
 }
 
+/// Polls a commit and, behind it, the question for its place, whose answer is waited for only so long once it is committed: `None` where
+/// it didn't come.
+async fn with_place<T, E, P>(
+    commit: Pin<&mut impl Future<Output = Result<T, E>>>,
+    place: Pin<&mut impl Future<Output = P>>,
+    within: impl FnOnce() -> Duration,
+) -> Result<(T, Option<P>), E> {
+    match select(commit, place).await {
+        Either::Left((committed, place)) => {
+            let committed = committed?;
+            Ok((committed, timeout(within(), place).await.ok()))
+        }
+        Either::Right((place, commit)) => Ok((commit.await?, Some(place))),
+    }
+}
+
 /// Tells the server that nobody waits any more for the statement that a connection runs.
 pub(crate) async fn cancel(client: &Client, tls: MakeRustlsConnect) {
     if !matches!(timeout(CANCEL_WITHIN, client.cancel_token().cancel_query(tls)).await, Ok(Ok(()))) {
         tracing::debug!("a statement that nobody waits for could not be cancelled");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_committed_is_told_though_its_place_is_not_to_be_had() {
+        let within = || Duration::from_millis(1);
+        assert_eq!(with_place(pin!(ready(Ok::<_, ()>(7))), pin!(pending::<()>()), within).await, Ok((7, None)));
+        assert_eq!(with_place(pin!(ready(Ok::<_, ()>(7))), pin!(ready(8)), within).await, Ok((7, Some(8))));
+        assert_eq!(with_place(pin!(ready(Err::<(), _>(9))), pin!(pending::<()>()), within).await, Err(9));
     }
 }

@@ -44,7 +44,7 @@ const WAIT_STEP: Duration = Duration::from_millis(5);
 const HOPELESS: Duration = Duration::from_millis(400);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
-static REPLAYED: Statement = Statement::new("replica_replayed", include_str!("sql/replayed.sql"), &[]);
+pub(crate) static REPLAYED: Statement = Statement::new("replica_replayed", include_str!("sql/replayed.sql"), &[]);
 
 /// All that configuration names.
 pub(crate) struct Replicas {
@@ -64,7 +64,7 @@ pub(crate) struct Replica {
     missed: AtomicBool,
     /// The furthest that it was seen to have come, on the timeline of now.
     replayed: AtomicU64,
-    /// Milliseconds behind at the last look.
+    /// Milliseconds behind at the last look; the most where that isn't known.
     lag: AtomicU64,
     rests_until: Mutex<Option<Instant>>,
 }
@@ -165,19 +165,19 @@ impl Replicas {
         (0..count).map(|step| &self.all[(first + step) % count]).find(|replica| replica.is_used())
     }
 
-    /// What a look at a replica told; `None`: it said nothing. Gives how it stands, if that is another way than before.
-    pub(crate) fn looked(&self, index: usize, look: Option<Replayed>) -> Option<(bool, Duration)> {
+    /// What a look at a replica told; `None`: it said nothing. Gives how it stands, if that is another way than before, and how far
+    /// behind, if that is known.
+    pub(crate) fn looked(&self, index: usize, look: Option<Replayed>) -> Option<(bool, Option<Duration>)> {
         let (replica, now) = (&self.all[index], Instant::now());
         let fit = look.zip(self.needed(AsOf::Recently)).is_some_and(|(look, needed)| look.reaches(needed));
-        let lag = look.map_or(Duration::MAX, |look| self.tide.lag(look.place.position, now));
+        // Of one that follows nobody, what it replayed says nothing.
+        let lag = look.filter(|look| look.recovering).and_then(|look| self.tide.lag(look.place, now));
         if let Some(look) = look {
-            let millis = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+            let millis = lag.and_then(|lag| u64::try_from(lag.as_millis()).ok()).unwrap_or(u64::MAX);
             replica.lag.store(millis, Ordering::Relaxed);
             replica.replayed.store(look.place.position, Ordering::Relaxed);
-            self.metrics.lag.with_label_values(&[replica.name.as_str()]).set(lag.as_secs_f64());
-        } else {
-            self.metrics.lag.with_label_values(&[replica.name.as_str()]).set(f64::NAN);
         }
+        self.metrics.lag.with_label_values(&[replica.name.as_str()]).set(lag.map_or(f64::NAN, |lag| lag.as_secs_f64()));
         replica.missed.store(false, Ordering::Relaxed);
         let before = replica.fit.swap(fit, Ordering::Relaxed);
         (before != fit).then_some((fit, lag))
@@ -210,7 +210,10 @@ impl Replica {
         } else {
             Ok(None)
         };
-        lease.keep();
+        // After an error the transaction may be open still, or its end under way.
+        if answer.is_ok() {
+            lease.keep();
+        }
         answer
     }
 

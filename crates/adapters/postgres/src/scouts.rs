@@ -14,16 +14,15 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
-use tokio_postgres::Client;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{
-    error::{too_late, unavailable},
-    pool::config,
-    replicas::{Replayed, Replicas},
+    error::{described, too_late, unavailable},
+    pool::{cancel, config},
+    replicas::{REPLAYED, Replayed, Replicas},
     server::{Connected, Look, Server, look},
     settings::Settings,
-    succession::{Reign, Succession},
+    succession::Succession,
 };
 
 /// Between two looks while nothing is in doubt, and otherwise: where nobody is known to take the writes, one doesn't answer, or
@@ -33,9 +32,16 @@ const ALERT: Duration = Duration::from_millis(200);
 /// How long a server may take to say who it is.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// Notes the timeline for replicas, as the server itself has it, once.
-const NOTE: &str = "INSERT INTO timelines (timeline)
-    SELECT ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint ON CONFLICT DO NOTHING";
+/// So many failures in a row to note a timeline are more than a migration that isn't done yet.
+const FAILURES: u32 = 25;
+
+/// What a scout has noted for replicas.
+#[derive(Default)]
+struct Noted {
+    /// Of which servers, and which.
+    timeline: Option<(u64, u32)>,
+    failures: u32,
+}
 
 /// What every scout needs.
 #[derive(Clone)]
@@ -69,31 +75,52 @@ impl Camp {
     /// Looks at a host that may take the writes, until it is dropped.
     pub(crate) async fn watch_host(self, host: u32) {
         let mut connected = None;
-        let mut noted = None;
+        let mut noted = Noted::default();
         loop {
             let asked = Instant::now();
             let look = self.look(self.succession.server(host), &mut connected).await;
-            self.succession.looked(host, look.as_ref().ok()).await;
+            if !self.succession.looked(host, look.as_ref().ok()).await {
+                connected = None;
+            }
             let current = self.succession.current();
             let reigns = current.filter(|reign| reign.host == host);
-            if let (Ok(look), Some(reign), Some((client, _))) = (&look, reigns, &connected)
+            if let (Ok(look), Some(reign)) = (&look, reigns)
                 && look.timeline == reign.timeline
+                && !self.replicas.all.is_empty()
             {
-                self.tell(client, reign, asked, look, &mut noted).await;
+                self.replicas.tide.note(reign.timeline, asked, look.position);
+                self.note(look, &mut connected, &mut noted).await;
             }
             let alert = !self.replicas.all.is_empty() || current.is_none() || (reigns.is_some() && look.is_err());
             self.pause(if alert { ALERT } else { CALM }).await;
         }
     }
 
-    async fn tell(&self, client: &Client, reign: Reign, asked: Instant, look: &Look, noted: &mut Option<u32>) {
-        if self.replicas.all.is_empty() {
+    /// Has the primary note its timeline for replicas, once.
+    async fn note(&self, look: &Look, connected: &mut Option<Connected>, noted: &mut Noted) {
+        let Some((client, _)) = connected else { return };
+        let timeline = Some((look.servers, look.timeline));
+        if noted.timeline == timeline {
             return;
         }
-        self.replicas.tide.note(reign.timeline, asked, look.position);
-        // Fails as long as nobody has migrated.
-        if *noted != Some(reign.timeline) && matches!(timeout(WITHIN, client.batch_execute(NOTE)).await, Ok(Ok(()))) {
-            *noted = Some(reign.timeline);
+        let result = timeout(WITHIN * 2, client.batch_execute(&note(look))).await;
+        if result.is_err() {
+            // It isn't known what the server does with it.
+            cancel(client, self.tls.clone()).await;
+            *connected = None;
+        }
+        let result = result.map_err(|_| too_late()).and_then(|noted| noted.map_err(described));
+        let Err(cause) = result else {
+            *noted = Noted { timeline, failures: 0 };
+            return;
+        };
+        // As long as nobody has migrated, it must.
+        noted.failures += 1;
+        if noted.failures == FAILURES {
+            tracing::error!(
+                cause = profile_ports::causes(&*cause),
+                "the primary can't note its timeline: no replica is read from until it can"
+            );
         }
     }
 
@@ -112,11 +139,11 @@ impl Camp {
             }
             let replayed = replayed.ok();
             let changed = self.replicas.looked(index, replayed);
-            let (fit, lag) = changed.unwrap_or((false, Duration::ZERO));
+            let (fit, lag) = changed.unwrap_or((false, None));
             match (changed.is_some(), known) {
                 (true, _) if fit => tracing::info!(server = server.name, "the replica is read from"),
                 (true, _) | (false, None) if !fit => {
-                    let lag_seconds = replayed.map(|_| lag.as_secs_f64());
+                    let lag_seconds = lag.map(|lag| lag.as_secs_f64());
                     tracing::warn!(
                         server = server.name,
                         answers = replayed.is_some(),
@@ -139,7 +166,7 @@ impl Camp {
             return Err(StoreError::Unavailable("it is no copy of the primary".into()));
         }
         let Some((client, _)) = &connected else { return Err(StoreError::Unavailable(too_late())) };
-        let rows = timeout(WITHIN, client.query_typed(include_str!("sql/replayed.sql"), &[])).await;
+        let rows = timeout(WITHIN, client.query_typed(REPLAYED.sql, &[])).await;
         Replayed::of(&rows.map_err(|_| StoreError::Unavailable(too_late()))?.map_err(unavailable)?)
     }
 
@@ -171,4 +198,14 @@ impl Camp {
             } => {}
         }
     }
+}
+
+/// One transaction, which waits for no standby: those that follow get it when they do, and nothing is lost if it is noted again. The
+/// server gives it up by itself, as whoever stops waiting doesn't end what it runs.
+fn note(look: &Look) -> String {
+    let (servers, timeline) = (look.servers.cast_signed(), look.timeline);
+    format!(
+        "SET LOCAL synchronous_commit = local; SET LOCAL statement_timeout = '1s';
+         INSERT INTO timelines (servers, timeline) VALUES ({servers}, {timeline}) ON CONFLICT DO NOTHING"
+    )
 }

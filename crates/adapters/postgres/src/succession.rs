@@ -73,6 +73,17 @@ pub(crate) struct Succession {
     pub(crate) doubt: Notify,
 }
 
+/// What a look says of a server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It should take the writes, and doesn't yet, as far as is known here.
+    Heir,
+    /// It isn't the one that its name led to, or won't be for long: whoever looks must connect to that name anew.
+    Gone,
+    /// Neither.
+    Other,
+}
+
 /// What was seen.
 #[derive(Default)]
 struct Known {
@@ -149,28 +160,58 @@ impl Succession {
     }
 
     /// One of several was looked at, or couldn't be. Whoever is on the newest timeline takes the writes; while nobody does, all are
-    /// looked at before one is chosen, lest it be one that was replaced.
-    pub(crate) async fn looked(&self, host: u32, look: Option<&Look>) {
-        self.known().looked_at[host as usize] = true;
-        let Some(look) = look else { return };
+    /// looked at before one is chosen, lest it be one that was replaced. What is newer than the one that does ends that at once,
+    /// whatever comes of it, and however long it takes to ask the others.
+    ///
+    /// Gives whether the connection that was looked over still leads to where its name does, as far as can be told.
+    pub(crate) async fn looked(&self, host: u32, look: Option<&Look>) -> bool {
+        let Some(look) = look else {
+            self.known().looked_at[host as usize] = true;
+            return false;
+        };
+        let standing = self.judge(host, look);
+        if standing == Standing::Heir
+            && let Err(error) = self.admit(host, look).await
+        {
+            tracing::debug!(server = self.server(host).name, cause = profile_ports::causes(&error), "not admitted");
+        }
+        standing != Standing::Gone
+    }
+
+    fn judge(&self, host: u32, look: &Look) -> Standing {
+        let mut known = self.known();
+        known.looked_at[host as usize] = true;
+        if known.servers == 0 && !look.recovering {
+            known.servers = look.servers;
+        }
+        let copy = known.servers == look.servers;
+        let all = known.looked_at.iter().all(|looked_at| *looked_at);
+        let dethroned = copy && self.saw(&mut known, look.timeline);
+        let replaced = copy && !look.recovering && look.timeline < known.newest;
+        if replaced {
+            self.complain(&mut known, host, look.timeline);
+            // Behind a single name another server may be, which those who connect now are led to.
+            if self.hosts.len() == 1 {
+                return Standing::Gone;
+            }
+        }
         let current = self.current();
         if current.is_some_and(|current| current.host == host && (look.recovering || look.timeline != current.timeline)) {
             tracing::warn!(server = self.server(host).name, "the primary is none any more, or another one than it was");
-            self.crown(None);
-            return;
+            self.crown(&mut known, None);
+            return Standing::Gone;
+        }
+        if replaced {
+            return Standing::Gone;
         }
         if look.recovering || current.is_some_and(|current| current.host == host) {
-            return;
+            return Standing::Other;
         }
-        match current {
-            None if !self.known().looked_at.iter().all(|looked_at| *looked_at) => {}
-            Some(current) if look.timeline <= current.timeline => self.complain(host, look.timeline),
-            _ => {
-                if let Err(error) = self.admit(host, look).await {
-                    tracing::debug!(server = self.server(host).name, cause = profile_ports::causes(&error), "not admitted");
-                }
-            }
+        if current.is_some_and(|current| look.timeline <= current.timeline) {
+            self.complain(&mut known, host, look.timeline);
+            return Standing::Other;
         }
+        if current.is_some() || all || dethroned { Standing::Heir } else { Standing::Other }
     }
 
     /// Lets a server take the writes, unless a newer timeline than its own is known.
@@ -187,20 +228,21 @@ impl Succession {
         if self.is_current(reign) {
             return Ok(());
         }
-        let newest = self.learn(look).await?;
-        if look.timeline < newest {
-            self.complain(host, look.timeline);
-            let timeline = look.timeline;
-            return Err(StoreError::Unavailable(
-                format!("{name} is on timeline {timeline} and was replaced by a server on timeline {newest}").into(),
-            ));
+        self.learn(look).await?;
+        let mut known = self.known();
+        let (timeline, newest) = (look.timeline, known.newest);
+        if timeline >= newest {
+            self.crown(&mut known, Some(reign));
+            return Ok(());
         }
-        self.crown(Some(reign));
-        Ok(())
+        self.complain(&mut known, host, timeline);
+        Err(StoreError::Unavailable(
+            format!("{name} is on timeline {timeline} and was replaced by a server on timeline {newest}").into(),
+        ))
     }
 
-    /// Remembers a timeline, and gives the newest one that anybody has seen.
-    async fn learn(&self, look: &Look) -> Result<u32, StoreError> {
+    /// Remembers a timeline, and whether anybody has seen a newer one.
+    async fn learn(&self, look: &Look) -> Result<(), StoreError> {
         {
             let mut known = self.known();
             if known.servers != look.servers {
@@ -210,7 +252,7 @@ impl Succession {
                 }
                 (known.servers, known.newest) = (look.servers, 0);
             }
-            known.newest = known.newest.max(look.timeline);
+            self.saw(&mut known, look.timeline);
         }
         if let Some(shared) = &self.shared {
             let mut told = None;
@@ -225,12 +267,20 @@ impl Succession {
             }
             let Some(told) = told else {
                 tracing::warn!("Redis can't be asked for the newest timeline: only those are known that this process has seen");
-                return Ok(self.known().newest);
+                return Ok(());
             };
-            let mut known = self.known();
-            known.newest = known.newest.max(told);
+            self.saw(&mut self.known(), told);
         }
-        Ok(self.known().newest)
+        Ok(())
+    }
+
+    /// A timeline was seen. Whoever reigns on an older one was replaced, and stops. Gives whether somebody did.
+    fn saw(&self, known: &mut Known, timeline: u32) -> bool {
+        known.newest = known.newest.max(timeline);
+        let Some(replaced) = self.current().filter(|current| current.timeline < known.newest) else { return false };
+        tracing::warn!(server = self.server(replaced.host).name, timeline, "the primary was replaced: a newer timeline was seen");
+        self.crown(known, None);
+        true
     }
 
     /// Keeps what all have seen and what was seen here the same, until it is dropped.
@@ -245,36 +295,29 @@ impl Succession {
             if servers == 0 {
                 continue;
             }
-            if let Ok(Ok(told)) = timeout(ASKED_WITHIN, shared.seen(servers, newest)).await
-                && told > newest
-            {
-                let _turn = self.election.lock().await;
+            if let Ok(Ok(told)) = timeout(ASKED_WITHIN, shared.seen(servers, newest)).await {
                 let mut known = self.known();
                 if known.servers == servers {
-                    known.newest = known.newest.max(told);
-                }
-                drop(known);
-                if self.current().is_some_and(|current| current.timeline < told) {
-                    tracing::warn!(timeline = told, "others have seen a newer timeline: the primary was replaced");
-                    self.crown(None);
+                    self.saw(&mut known, told);
                 }
             }
         }
     }
 
-    fn crown(&self, reign: Option<Reign>) {
+    /// While what is known is held, lest somebody reign on a timeline older than the newest one.
+    fn crown(&self, known: &mut Known, reign: Option<Reign>) {
         if let Some(reign) = reign {
             tracing::info!(server = self.server(reign.host).name, timeline = reign.timeline, "this server takes the writes");
         } else {
-            self.known().looked_at.fill(false);
+            known.looked_at.fill(false);
             self.doubt.notify_waiters();
         }
         self.reign.store(reign.map_or(NOBODY, Reign::packed), Ordering::Release);
         self.changed.send_replace(reign);
     }
 
-    fn complain(&self, host: u32, timeline: u32) {
-        if self.known().complaint.replace((host, timeline)) != Some((host, timeline)) {
+    fn complain(&self, known: &mut Known, host: u32, timeline: u32) {
+        if known.complaint.replace((host, timeline)) != Some((host, timeline)) {
             tracing::error!(
                 server = self.server(host).name,
                 timeline,
@@ -285,5 +328,82 @@ impl Succession {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, sync::atomic::AtomicBool};
+
+    use async_trait::async_trait;
+    use futures_util::FutureExt as _;
+    use profile_ports::CacheError;
+    use tokio_postgres::Config;
+
+    use super::*;
+    use crate::settings::Address;
+
+    const OLD: u32 = 0;
+    const NEW: u32 = 1;
+
+    fn two(shared: Option<Arc<dyn Timelines>>) -> Succession {
+        let server = |host: &str| Server::new(&Address { host: host.to_owned(), port: 5432 }, &Config::new());
+        Succession::new([server("old"), server("new")].into(), shared)
+    }
+
+    fn primary(timeline: u32) -> Look {
+        Look { servers: 7, recovering: false, timeline, position: 0 }
+    }
+
+    /// Remembers nothing, and at some time says nothing.
+    #[derive(Debug, Default)]
+    struct Shared {
+        silent: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Timelines for Shared {
+        async fn seen(&self, _: u64, timeline: u32) -> Result<u32, CacheError> {
+            if self.silent.load(Ordering::Relaxed) { pending().await } else { Ok(timeline) }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fresh_instance_leaves_the_replaced_one_alone_whichever_answers_first() {
+        for first in [OLD, NEW] {
+            let succession = two(None);
+            let look = |host| primary(if host == OLD { 1 } else { 2 });
+            for host in [first, 1 - first] {
+                succession.looked(host, Some(&look(host))).await;
+                assert_ne!(succession.current().map(|reign| reign.host), Some(OLD), "{first} answered first");
+            }
+            succession.looked(NEW, Some(&look(NEW))).await;
+            assert_eq!(succession.current(), Some(Reign { host: NEW, timeline: 2 }), "{first} answered first");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_timeline_ends_a_reign_at_once_however_slow_redis_is() {
+        let shared = Arc::new(Shared::default());
+        let succession = two(Some(Arc::clone(&shared) as Arc<dyn Timelines>));
+        succession.looked(NEW, None).await;
+        succession.looked(OLD, Some(&primary(1))).await;
+        let reign = succession.current().expect("a reign");
+        shared.silent.store(true, Ordering::Relaxed);
+        assert_eq!(succession.looked(NEW, Some(&primary(2))).now_or_never(), None, "Redis is asked");
+        assert!(!succession.is_current(reign));
+    }
+
+    #[tokio::test]
+    async fn a_connection_to_whoever_was_behind_a_name_before_ends_no_reign() {
+        let server = Server::new(&Address { host: "one".to_owned(), port: 5432 }, &Config::new());
+        let succession = Succession::new([server].into(), None);
+        assert!(succession.looked(0, Some(&primary(1))).await);
+        succession.admit(0, &primary(2)).await.expect("the one that is behind the name now");
+        let reign = Some(Reign { host: 0, timeline: 2 });
+        assert!(!succession.looked(0, Some(&primary(1))).await, "it leads elsewhere");
+        assert_eq!(succession.current(), reign);
+        assert!(succession.looked(0, Some(&primary(2))).await);
+        assert_eq!(succession.current(), reign);
     }
 }

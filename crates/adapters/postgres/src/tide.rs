@@ -45,12 +45,18 @@ impl Tide {
         tide.looks.get(since).map(|(_, position)| Place { timeline: tide.timeline, position: *position })
     }
 
-    /// How long ago the primary was where a replica is now; zero where it is there still.
-    pub(crate) fn lag(&self, position: u64, now: Instant) -> Duration {
+    /// How long ago the primary was where a replica is now; zero where it is there still. `None` where nobody can say: the place is
+    /// of another timeline, or it is the last one that the primary was seen at, too long ago.
+    pub(crate) fn lag(&self, place: Place, now: Instant) -> Option<Duration> {
         let tide = self.lock();
-        let ahead = tide.looks.partition_point(|(_, flushed)| *flushed <= position);
-        let Some((passed, _)) = tide.looks.get(ahead) else { return Duration::ZERO };
-        now.saturating_duration_since(ahead.checked_sub(1).map_or(*passed, |last| tide.looks[last].0))
+        let (last, _) = tide.looks.back().filter(|_| tide.timeline == place.timeline)?;
+        let ahead = tide.looks.partition_point(|(_, flushed)| *flushed <= place.position);
+        match tide.looks.get(ahead) {
+            None => (now.saturating_duration_since(*last) <= LAG).then_some(Duration::ZERO),
+            Some((passed, _)) => {
+                Some(now.saturating_duration_since(ahead.checked_sub(1).map_or(*passed, |last| tide.looks[last].0)))
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Looks> {
@@ -68,6 +74,7 @@ mod tests {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         assert_eq!(tide.floor(at(0)), None, "nothing is known");
+        assert_eq!(tide.lag(Place { timeline: 0, position: 0 }, at(0)), None, "nothing is known");
         for step in 0..=10 {
             tide.note(1, at(step * 200), 100 + step);
         }
@@ -75,7 +82,9 @@ mod tests {
         // The first look that isn't older than a second: what was flushed before it was flushed by then.
         assert_eq!((floor(2_000), floor(2_100), floor(2_200)), (Some(105), Some(106), Some(106)));
         assert_eq!((floor(3_000), floor(3_001)), (Some(110), None), "the primary is silent");
-        assert_eq!((tide.lag(110, at(2_100)), tide.lag(104, at(2_100))), (Duration::ZERO, Duration::from_millis(1_300)));
+        let lag = |timeline, position, millis| tide.lag(Place { timeline, position }, at(millis));
+        assert_eq!((lag(1, 110, 2_100), lag(1, 104, 2_100)), (Some(Duration::ZERO), Some(Duration::from_millis(1_300))));
+        assert_eq!((lag(2, 110, 2_100), lag(1, 110, 3_001)), (None, None), "nobody can say");
         tide.note(2, at(3_100), 7);
         assert_eq!(tide.floor(at(3_200)), Some(Place { timeline: 2, position: 7 }), "what was on another says nothing");
     }

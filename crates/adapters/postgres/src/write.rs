@@ -4,13 +4,13 @@
 use std::{
     collections::HashMap,
     future::Future,
-    pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
+    pin::{Pin, pin},
+    sync::atomic::Ordering,
 };
 
-use futures_util::future::{join, try_join_all};
+use futures_util::future::try_join_all;
 use profile_domain::{
-    Changeset, EntityKey, Moment, Place, Receipt, TenantId,
+    EntityKey, Moment, Place, Receipt, TenantId,
     plan::{EntityChange, Plan},
     stored::{FactColumns, receipt_to_json},
 };
@@ -21,7 +21,7 @@ use tokio_postgres::{
 };
 
 use crate::{
-    commit::{LOCK_EMAILS, LOCK_ENTITIES},
+    commit::{Commit, LOCK_EMAILS, LOCK_ENTITIES},
     entities::ENTITIES,
     pool::{LIMITS, Lease},
     statement::{Statement, durably},
@@ -223,22 +223,18 @@ struct Rows<'p> {
 }
 
 /// Writes a plan and commits the open transaction, unless tasks are still to come: then [`finish`] does. `known` are the numbers of
-/// the entities that live, `drawn` at least as many new ones as lives begin. `sent` is set once the server may have been told to
-/// commit. Gives how far the server then was.
-#[expect(clippy::too_many_arguments, reason = "what a transaction knows by now, and who is told when it commits")]
+/// the entities that live, `drawn` at least as many new ones as lives begin. `sent` of the commit is set once the server may have been
+/// told to. Gives how far the server then was.
 pub(crate) async fn write(
     lease: &Lease<'_>,
-    tenant: &TenantId,
-    changeset: &Changeset,
+    commit: &Commit<'_>,
     plan: &Plan,
     known: &HashMap<EntityKey, i64>,
     drawn: &[i64],
-    clock_offset: i64,
-    sent: &AtomicBool,
 ) -> Result<Option<Place>, Error> {
+    let (rows, changeset) = (Rows::of(plan, known, drawn), commit.changeset);
     let complete = changeset.tasks.is_empty();
-    let rows = Rows::of(plan, known, drawn);
-    let tenant = tenant.as_str();
+    let tenant = commit.tenant.as_str();
     let released: (Vec<&str>, Vec<&str>) = plan.released.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
     let taken: (Vec<&str>, Vec<&str>) = plan.taken.iter().map(|(key, of)| (key.as_str(), of.as_str())).unzip();
     let idempotency = changeset.idempotency.as_ref().filter(|_| complete);
@@ -262,7 +258,7 @@ pub(crate) async fn write(
     push(!rows.missing_keys.is_empty(), &ADD_MISSING_VALUES, vec![&tenant, &rows.missing_keys, &rows.missing_of]);
     push(!rows.ended_ids.is_empty(), &BLANK_FEED, vec![&tenant, &rows.ended_ids]);
     push(!rows.ended_types.is_empty(), &FORGET_RECEIPTS, vec![&tenant, &rows.ended_types, &rows.ended_references]);
-    push(!rows.ended_profiles.is_empty(), &CANCEL_OF_PROFILES, vec![&tenant, &rows.ended_profiles, &clock_offset]);
+    push(!rows.ended_profiles.is_empty(), &CANCEL_OF_PROFILES, vec![&tenant, &rows.ended_profiles, &commit.clock_offset]);
     push(!feed.types.is_empty(), &APPEND_FEED, feed.params(&tenant, &now));
     if let Some((idempotency, receipt)) = &receipt {
         push(true, &KEEP_RECEIPT, vec![&tenant, &idempotency.route, &idempotency.key, receipt]);
@@ -271,7 +267,7 @@ pub(crate) async fn write(
     let mut statements: Vec<&Statement> = writes.iter().map(|(statement, _)| *statement).collect();
     statements.extend(lease.placing());
     lease.prepare(&statements).await?;
-    sent.store(complete, Ordering::Relaxed);
+    commit.sent.store(complete, Ordering::Relaxed);
     let mut pipeline: Vec<Sent<'_>> = Vec::with_capacity(writes.len() + 1);
     for (statement, params) in &writes {
         pipeline.push(Box::pin(async move { lease.query(statement, params).await.map(drop) }));
@@ -280,26 +276,20 @@ pub(crate) async fn write(
         return try_join_all(pipeline).await.map(|_| None);
     }
     pipeline.push(Box::pin(lease.batch("commit", "COMMIT")));
-    let (written, place) = join(try_join_all(pipeline), lease.place()).await;
-    written.map(|_| place)
+    let (_, place) = lease.placed(pin!(try_join_all(pipeline)), commit.deadline).await?;
+    Ok(place)
 }
 
 /// Keeps a receipt that names tasks, and commits. Gives how far the server then was.
-pub(crate) async fn finish(
-    lease: &Lease<'_>,
-    tenant: &TenantId,
-    changeset: &Changeset,
-    receipt: &Receipt,
-    sent: &AtomicBool,
-) -> Result<Option<Place>, Error> {
-    if let Some(idempotency) = &changeset.idempotency {
-        let receipt = Json(receipt_to_json(receipt));
-        lease.query(&KEEP_RECEIPT, &[&tenant.as_str(), &idempotency.route, &idempotency.key, &receipt]).await?;
+pub(crate) async fn finish(lease: &Lease<'_>, commit: &Commit<'_>, receipt: &Receipt) -> Result<Option<Place>, Error> {
+    if let Some(idempotency) = &commit.changeset.idempotency {
+        let (tenant, receipt) = (commit.tenant.as_str(), Json(receipt_to_json(receipt)));
+        lease.query(&KEEP_RECEIPT, &[&tenant, &idempotency.route, &idempotency.key, &receipt]).await?;
     }
     lease.prepare(lease.placing()).await?;
-    sent.store(true, Ordering::Relaxed);
-    let (committed, place) = join(lease.batch("commit", "COMMIT"), lease.place()).await;
-    committed.map(|()| place)
+    commit.sent.store(true, Ordering::Relaxed);
+    let (_, place) = lease.placed(pin!(lease.batch("commit", "COMMIT")), commit.deadline).await?;
+    Ok(place)
 }
 
 /// Writes a plan that creates one entity, in one statement that commits by itself. `false` if its address is taken, and nothing

@@ -72,6 +72,24 @@ async fn exports_take_a_quarter_of_the_pool_and_end_when_dropped() {
     until_in_transaction(&database, 0).await;
 }
 
+/// However small the pool is, an export leaves a connection to others; where it can't, it says so at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_leaves_a_connection_to_others() {
+    let database = Database::create().await;
+    let store = database.store(Policy::default()).await;
+    fill(&store).await;
+    drop(store);
+    for pool_size in 1..=4 {
+        let store = open(&Settings { pool_size, ..database.settings() }, Policy::default());
+        let export = store.export(&tenant(), &EntityType::profile(), deadline()).await;
+        if let Err(error) = &export {
+            assert!(pool_size < 3 && format!("{error:?}").contains("raise the size of the pool"), "{pool_size}: {error:?}");
+        }
+        let number = u128::MAX - u128::try_from(pool_size).unwrap();
+        store.commit(&tenant(), replace(&profile(number), Expect::Fresh, "Ada"), deadline()).await.unwrap();
+    }
+}
+
 /// The stream says that it is not whole, when its connection breaks and when the store is closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_exports_say_so() {

@@ -14,9 +14,10 @@ use std::{
 
 use profile_domain::{EntityWrite, Expect, Fact, FieldName, Intent, ItemOutcome, Moment, Policy, SourceName};
 use profile_ports::{CommitError, Deadline, Entities as _, Store as _, StoreError};
-use profile_postgres::{PostgresStore, Settings};
+use profile_postgres::{Address, PostgresStore, Settings};
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio_postgres::Client;
 
 use crate::support::{Database, PrivateServer, deadline, open, profile, replace, tenant};
 
@@ -221,4 +222,36 @@ async fn unchanged_items_write_next_to_no_wal() {
     assert!(receipt.outcomes.iter().all(|item| matches!(item.outcome, ItemOutcome::Unchanged(Some(_)))));
     assert!(written <= 64 * 1024, "{written} bytes");
     eprintln!("5,000 unchanged items wrote {written} bytes of WAL");
+}
+
+/// A standby that commits must wait for is away. That the timeline is noted, for replicas to be read from, doesn't depend on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_timeline_is_noted_without_the_standby_that_commits_wait_for() {
+    let mut server = PrivateServer::start();
+    server.config.options("-c synchronous_commit=local");
+    let database = Database::create_on(server.config.clone()).await;
+    drop(database.store(Policy::default()).await);
+    let look = database.look().await;
+    // Of servers that this database was brought over from.
+    look.batch_execute("INSERT INTO timelines VALUES (7, 9)").await.unwrap();
+    look.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (nobody)'").await.unwrap();
+    look.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    until(&look, "SELECT current_setting('synchronous_standby_names') <> ''").await;
+
+    let settings = database.settings();
+    let follower = Address { host: settings.host.clone(), port: settings.port };
+    let _store = open(&Settings { replicas: vec![follower], ..settings }, Policy::default());
+    let noted = "SELECT FROM timelines, pg_control_system() WHERE servers = system_identifier AND timeline = 1";
+    let waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    until(&look, &format!("SELECT EXISTS ({noted}) OR EXISTS ({waiting})")).await;
+    let waits = look.query(waiting, &[]).await.unwrap();
+    assert_eq!(waits.len(), 0, "the note waits for the standby");
+}
+
+async fn until(client: &Client, sql: &str) {
+    let began = Instant::now();
+    while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+        assert!(began.elapsed() < Duration::from_secs(30), "{sql}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
