@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// A service with one connection, which leads through a proxy, and nothing but requests that use it.
+/// A service with one connection, which leads through a proxy, and nothing but requests that use it: tasks are others' work.
 async fn start() -> (Database, Proxy, Server) {
     let database = fresh_database().await;
     let proxy = Proxy::before(database.address(), Duration::ZERO).await;
@@ -26,7 +26,8 @@ async fn start() -> (Database, Proxy, Server) {
     {
         variables.push((name.to_owned(), value.to_owned()));
     }
-    let server = Server::start(&borrowed(&variables)).await;
+    let server = Server::command(&["serve", "--role", "api"], &borrowed(&variables)).await;
+    server.wait_for("/readyz", StatusCode::OK).await;
     (database, proxy, server)
 }
 

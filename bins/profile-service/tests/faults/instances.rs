@@ -91,7 +91,7 @@ async fn of_ten_instances_on_an_empty_sqlite_one_serves_and_the_others_say_why_n
 /// Where the migrations of the next version are.
 fn next_version(migration: &str) -> (TempDir, String) {
     let folder = folder();
-    std::fs::write(folder.path().join("V2__add_a_note.sql"), migration).expect("a migration");
+    std::fs::write(folder.path().join("V3__add_a_note.sql"), migration).expect("a migration");
     let path = folder.path().display().to_string();
     (folder, path)
 }

@@ -21,10 +21,20 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/schemat
 
 on_both_stores!(every_answer_is_described);
 
+/// Each by itself, because ids that one gave are tried on all that take an `id`: those of a profile would hardly be tried on profiles.
+const PARTS: &[&str] = &["/api/v1/profiles", "/api/v1/tasks", ""];
+
 async fn every_answer_is_described(backend: Backend) {
     let server = backend.start().await;
-    let (passed, said) = judge(&server, &server.url("/openapi.json"), &[]).await;
-    assert!(passed, "{said}");
+    let whole = server.get_json("/openapi.json").await;
+    for (number, part) in PARTS.iter().enumerate() {
+        let mut document = whole.clone();
+        let paths = document["paths"].as_object_mut().expect("paths");
+        paths.retain(|path, _| path.starts_with(part) && !PARTS[..number].iter().any(|earlier| path.starts_with(earlier)));
+        assert!(!paths.is_empty(), "{part}");
+        let (passed, said) = judge(&server, &document, &[]).await;
+        assert!(passed, "{said}");
+    }
 
     let answers = answers(&server.log());
     eprintln!("{} answers", answers.len());
@@ -71,19 +81,20 @@ async fn said_of(operation: &str, change: impl FnOnce(&mut Value)) -> String {
     create(&server, &profile("Ada", "ada@example.com")).await;
     let mut document = server.get_json("/openapi.json").await;
     change(&mut document);
-    let file = server.folder().join("openapi.json");
-    fs::write(&file, document.to_string()).expect("a file of one's own");
-    let only = ["--url", &server.base_url, "--include-operation-id", operation, "--phases", "examples"];
-    let (passed, said) = judge(&server, file.to_str().expect("a path in UTF-8"), &only).await;
+    let only = ["--include-operation-id", operation, "--phases", "examples"];
+    let (passed, said) = judge(&server, &document, &only).await;
     assert!(!passed, "{said}");
     said
 }
 
-/// Whether every answer is right, and what there is to say.
-async fn judge(server: &Server, document: &str, arguments: &[&str]) -> (bool, String) {
+/// Whether every answer is right by a document, and what there is to say.
+async fn judge(server: &Server, document: &Value, arguments: &[&str]) -> (bool, String) {
+    let file = server.folder().join("openapi.json");
+    fs::write(&file, document.to_string()).expect("a file of one's own");
     let inside = |name| Path::new(FOLDER).join(name);
     let mut command = Command::new(SCRIPT);
-    command.arg("--config-file").arg(inside("schemathesis.toml")).args(["run", "--no-color", document]).args(arguments);
+    command.arg("--config-file").arg(inside("schemathesis.toml")).args(["run", "--no-color"]).arg(&file);
+    command.args(["--url", &server.base_url]).args(arguments);
     command.env("SCHEMATHESIS_HOOKS", inside("lines.py")).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONHASHSEED", "0");
     // It writes beside where it runs.
     let output = command.current_dir(server.folder()).output().await.expect("the script runs");
