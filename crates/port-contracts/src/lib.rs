@@ -153,6 +153,7 @@ macro_rules! store_cases {
                 trimming_leaves_the_rest
                 unread_changes_tell_their_age
                 // tasks
+                attempts_of_one_call_are_told_apart
                 cancelled_tasks_never_start
                 cancelling_a_run_lets_success_stand
                 claims_are_exclusive

@@ -103,7 +103,8 @@ planted_in_tasks! {
     starting_what_runs: ClaimsTwice is noticed by claims_are_exclusive named_tasks_are_claimed;
     starting_early: Early is noticed by nothing_is_claimed_early delays_go_by_the_stores_clock;
     serving_one_tenant_first: OneTenantFirst is noticed by tenants_take_turns due_tasks_are_queued_once;
-    ending_any_attempt: EndsUnfenced is noticed by endings_are_fenced ended_leases_are_rescued leases_are_renewed_while_they_last;
+    ending_any_attempt: EndsUnfenced is noticed by attempts_of_one_call_are_told_apart endings_are_fenced
+        ended_leases_are_rescued leases_are_renewed_while_they_last;
     taking_effects_of_any_attempt: EffectsUnfenced is noticed by effects_are_fenced one_of_many_effects_counts;
     leaving_leases_that_ended: NeverRescues is noticed by ended_leases_are_rescued leases_are_renewed_while_they_last;
     doing_what_was_cancelled: IgnoresCancelling is noticed by cancelling_a_run_lets_success_stand;

@@ -102,14 +102,16 @@ pub trait Tasks: Send + Sync {
     /// As [`crate::Entities::commit`].
     async fn claim(&self, claim: Claim<'_>, deadline: Deadline) -> Result<Claims, StoreError>;
 
-    /// Puts off the end of leases; tells how each run stands, in order [`leases_are_renewed_while_they_last`].
+    /// Puts off the end of leases; tells how each run stands, in order [`leases_are_renewed_while_they_last`], each by itself, also
+    /// where a call has several attempts of one task [`attempts_of_one_call_are_told_apart`].
     ///
     /// # Errors
     /// As [`crate::Entities::commit`].
     async fn renew(&self, runs: &[Run], lease: Duration, deadline: Deadline) -> Result<Vec<Renewal>, StoreError>;
 
     /// Ends runs without an effect in the store; where each task is then, in order, or `None` where the run was not the current
-    /// one any more, and nothing changed [`endings_are_fenced`]. What was to be cancelled is then cancelled, unless it succeeded
+    /// one any more, and nothing changed [`endings_are_fenced`], also where the current one is in the same call
+    /// [`attempts_of_one_call_are_told_apart`]. What was to be cancelled is then cancelled, unless it succeeded
     /// [`cancelling_a_run_lets_success_stand`].
     ///
     /// # Errors

@@ -125,6 +125,33 @@ pub async fn endings_are_fenced<F: Fixture>() {
     assert_eq!((task.status, task.attempts[0].error.clone()), (TaskStatus::Succeeded, None));
 }
 
+/// Of several attempts of one task in one call only the current one counts, wherever in the call it is.
+pub async fn attempts_of_one_call_are_told_apart<F: Fixture>() {
+    let (_fixture, client) = start::<F>().await;
+    let late = Ending::Dead { error: "late".into() };
+    for number in 1..=2 {
+        client.submit([echo(number)]).await;
+        let stale = client.start_one().await;
+        assert!(client.end(&stale, retry()).await.is_some());
+        let current = client.start_one().await;
+        assert_eq!(current.attempt, 2);
+
+        let mut runs = [(stale, late.clone(), Renewal::Lost, None)].to_vec();
+        runs.push((current, Ending::Succeeded, Renewal::Held, Some(TaskStatus::Succeeded)));
+        if number == 2 {
+            runs.reverse();
+        }
+        let names: Vec<Run> = runs.iter().map(|(run, ..)| run.clone()).collect();
+        let renewals = client.store.renew(&names, LEASE, deadline()).await.expect("an answer");
+        assert_eq!(renewals, runs.iter().map(|(_, _, renewal, _)| *renewal).collect::<Vec<_>>());
+        let endings: Vec<(Run, Ending)> = runs.iter().map(|(run, ending, ..)| (run.clone(), ending.clone())).collect();
+        let ended = client.store.end(&endings, deadline()).await.expect("ends");
+        assert_eq!(ended, runs.iter().map(|(.., status)| *status).collect::<Vec<_>>());
+        let task = client.task(id(number)).await.expect("a task");
+        assert_eq!((task.status, task.attempts[1].error.as_deref()), (TaskStatus::Succeeded, None));
+    }
+}
+
 /// A lease is put off while the run is the current one, also after it should have ended, if nobody has noticed.
 pub async fn leases_are_renewed_while_they_last<F: Fixture>() {
     let (fixture, client) = start::<F>().await;

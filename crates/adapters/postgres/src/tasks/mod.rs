@@ -59,12 +59,12 @@ static CLAIM_NAMED: Statement = Statement::new(
 static NEXT: Statement = Statement::new("task_next", include_str!("../sql/task_next.sql"), &[Type::TEXT, Type::INT8]);
 static RENEW: Statement = Statement::new(
     "task_renew",
-    returning!("../sql/task_renew.sql", "tenant, id, cancelling"),
+    returning!("../sql/task_renew.sql", "tenant, id, attempt, cancelling"),
     &[Type::TEXT_ARRAY, Type::UUID_ARRAY, Type::INT4_ARRAY, Type::INT8, Type::INT8],
 );
 static END: Statement = Statement::new(
     "task_end",
-    returning!("../sql/task_end.sql", "tasks.tenant, tasks.id, tasks.status"),
+    returning!("../sql/task_end.sql", "tasks.tenant, tasks.id, tasks.attempt, tasks.status"),
     &[
         Type::TEXT_ARRAY,
         Type::UUID_ARRAY,
@@ -182,10 +182,9 @@ impl PostgresStore {
         let rows = self.in_one_flight(&END, &params, deadline).await?;
         let mut ended = HashMap::new();
         for row in &rows {
-            let place: (&str, Uuid) = (get(row, "tenant")?, get(row, "id")?);
-            ended.insert(place, row::status(row)?);
+            ended.insert(attempt_of(row)?, row::status(row)?);
         }
-        let of = |(run, _): &&(Run, Ending)| ended.get(&(run.tenant.as_str(), run.task.0)).copied();
+        let of = |(run, _): &&(Run, Ending)| ended.get(&attempt(run)).copied();
         Ok(endings.iter().map(of).collect())
     }
 
@@ -234,12 +233,10 @@ impl Tasks for PostgresStore {
             let rows = self.in_one_flight(&RENEW, &params, deadline).await?;
             let mut held = HashMap::new();
             for row in &rows {
-                let place: (&str, Uuid) = (get(row, "tenant")?, get(row, "id")?);
-                held.insert(place, if get(row, "cancelling")? { Renewal::Cancelling } else { Renewal::Held });
+                held.insert(attempt_of(row)?, if get(row, "cancelling")? { Renewal::Cancelling } else { Renewal::Held });
             }
             for index in missing {
-                let run = &runs[index];
-                renewals[index] = held.get(&(run.tenant.as_str(), run.task.0)).copied().unwrap_or(Renewal::Lost);
+                renewals[index] = held.get(&attempt(&runs[index])).copied().unwrap_or(Renewal::Lost);
             }
         }
         Ok(renewals)
@@ -336,12 +333,21 @@ fn claimed(rows: &[Row]) -> Result<Vec<ClaimedTask>, StoreError> {
 
 fn columns<'r>(runs: impl Iterator<Item = &'r Run>) -> (Vec<&'r str>, Vec<Uuid>, Vec<i32>) {
     let (mut tenants, mut ids, mut attempts) = (Vec::new(), Vec::new(), Vec::new());
-    for run in runs {
-        tenants.push(run.tenant.as_str());
-        ids.push(run.task.0);
-        attempts.push(i32::try_from(run.attempt).unwrap_or(i32::MAX));
+    for (tenant, id, attempt) in runs.map(attempt) {
+        tenants.push(tenant);
+        ids.push(id);
+        attempts.push(attempt);
     }
     (tenants, ids, attempts)
+}
+
+/// What tells a run from others, also from those of the same task.
+fn attempt(run: &Run) -> (&str, Uuid, i32) {
+    (run.tenant.as_str(), run.task.0, i32::try_from(run.attempt).unwrap_or(i32::MAX))
+}
+
+fn attempt_of(row: &Row) -> Result<(&str, Uuid, i32), StoreError> {
+    Ok((get(row, "tenant")?, get(row, "id")?, get(row, "attempt")?))
 }
 
 fn rows_of(limit: usize) -> i64 {
