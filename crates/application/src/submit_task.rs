@@ -130,6 +130,11 @@ impl From<CommitError> for SubmitError {
                 code: "NOT_FOUND",
                 message: "must name a profile that there is".into(),
             }]),
+            CommitError::UniqueElsewhere => Self::Invalid(vec![FieldProblem {
+                field: "unique_key".into(),
+                code: "CONFLICTING",
+                message: "is held by a task that waits and has another profile_id".into(),
+            }]),
             CommitError::KeyReused => Self::KeyReused,
             CommitError::InProgress => Self::InProgress,
             CommitError::Store(error) => Self::Store(error),

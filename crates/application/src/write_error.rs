@@ -28,7 +28,7 @@ impl From<CommitError> for WriteError {
             CommitError::KeyReused => Self::KeyReused,
             CommitError::InProgress => Self::InProgress,
             CommitError::Store(error) => Self::Store(error),
-            error @ (CommitError::TooLarge | CommitError::Fenced | CommitError::NoProfile) => {
+            error @ (CommitError::TooLarge | CommitError::Fenced | CommitError::NoProfile | CommitError::UniqueElsewhere) => {
                 Self::Store(StoreError::Unavailable(error.into()))
             }
         }

@@ -175,6 +175,7 @@ macro_rules! store_cases {
                 tasks_of_tenants_are_apart
                 tenants_take_turns
                 the_dead_are_retried
+                unique_keys_are_of_one_profile
                 unique_keys_hold_until_the_first_start
                 unique_submissions_race_to_one
                 waiting_tasks_are_counted

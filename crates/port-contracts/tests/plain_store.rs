@@ -113,6 +113,7 @@ planted_in_tasks! {
     keeping_tasks_of_a_refused_changeset: SurvivesRefusal is noticed by tasks_are_committed_with_their_data;
     ignoring_unique_keys: IgnoresUnique is noticed by unique_keys_hold_until_the_first_start unique_submissions_race_to_one;
     keeping_unique_keys_for_ever: UniqueForEver is noticed by unique_keys_hold_until_the_first_start;
+    giving_one_profiles_task_to_another: TakesOver is noticed by unique_keys_are_of_one_profile;
     believing_the_clients_clock: ClientsClock is noticed by delays_go_by_the_stores_clock;
     telling_the_queue_again: QueuesTwice is noticed by due_tasks_are_queued_once named_tasks_are_claimed;
     forgetting_what_ended_just_now: PrunesAll is noticed by ended_tasks_are_pruned;

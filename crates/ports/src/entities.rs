@@ -32,6 +32,9 @@ pub enum CommitError {
     /// A task is to belong to a profile that isn't living.
     #[error("there is no living profile for the task")]
     NoProfile,
+    /// The unique key of a task is held by a waiting one that belongs to another profile, or to none where this one does.
+    #[error("the unique key is held by a task that belongs elsewhere")]
+    UniqueElsewhere,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,7 +74,8 @@ pub trait Entities: Send + Sync {
     /// - **With its tasks**: tasks are written down with everything else or not at all [`tasks_are_committed_with_their_data`], due by
     ///   the store's clock [`delays_go_by_the_stores_clock`]. Of those of one type and unique key, one waits for its first start,
     ///   and the other is told of it or takes its place [`unique_keys_hold_until_the_first_start`]
-    ///   [`unique_submissions_race_to_one`]. The deletion of a profile cancels its tasks and takes their payloads along
+    ///   [`unique_submissions_race_to_one`], where both belong to the same profile or to none; else it is
+    ///   [`CommitError::UniqueElsewhere`] [`unique_keys_are_of_one_profile`]. The deletion of a profile cancels its tasks and takes their payloads along
     ///   [`deletion_cancels_tasks`], and none is written down for one that isn't living [`tasks_belong_to_the_living`].
     /// - **As an effect**: with a fence it happens only while that run goes on, and is its success [`effects_are_fenced`]
     ///   [`one_of_many_effects_counts`].

@@ -53,6 +53,7 @@ pub(crate) enum Stop {
     KeyReused,
     Fenced,
     NoProfile,
+    UniqueElsewhere,
     Failed(Failure),
 }
 
@@ -69,6 +70,7 @@ impl From<Stop> for CommitError {
             Stop::KeyReused => Self::KeyReused,
             Stop::Fenced => Self::Fenced,
             Stop::NoProfile => Self::NoProfile,
+            Stop::UniqueElsewhere => Self::UniqueElsewhere,
             Stop::Failed(failure) => Self::Store(failure.into()),
         }
     }
@@ -114,7 +116,7 @@ pub(crate) fn run(
         tasks::cancel_of_profile(connection, tenant, &change.key.reference, clock.now())?;
     }
     for task in &changeset.tasks {
-        plan.receipt.tasks.push(tasks::enqueue(connection, tenant, task, clock.now())?.ok_or(Stop::NoProfile)?);
+        plan.receipt.tasks.push(tasks::enqueue(connection, tenant, task, clock.now())?);
     }
     if let Some(idempotency) = &changeset.idempotency {
         keep_key(connection, tenant, idempotency, changeset, &plan.receipt)?;

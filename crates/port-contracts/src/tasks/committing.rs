@@ -105,6 +105,31 @@ pub async fn unique_keys_hold_until_the_first_start<F: Fixture>() {
     assert_eq!(client.status(id(9)).await, TaskStatus::Scheduled, "its time is another one");
 }
 
+/// A key that a task of one profile holds is refused to a task of another one, or of none, and to one of a profile that isn't living;
+/// the holder stays as it is.
+pub async fn unique_keys_are_of_one_profile<F: Fixture>() {
+    let (fixture, client) = start::<F>().await;
+    let people = [1, 2].map(|number| create(&profile(number), json!({"name": "A", "email": format!("{number}@example.com")})));
+    client.commit(0, people).await;
+    let of = |task: NewTask, number: u32| NewTask { profile: Some(profile(number).reference), ..task };
+    client.submit([of(unique(1, "k", OnConflict::Keep), 1), unique(2, "l", OnConflict::Keep)]).await;
+    let before = fixture.dump().await;
+    for on_conflict in [OnConflict::Keep, OnConflict::Replace] {
+        let [k, l] = ["k", "l"].map(|key| unique(3, key, on_conflict));
+        for elsewhere in [of(k.clone(), 2), k.clone(), of(l, 1)] {
+            let answer = client.try_commit(only([elsewhere])).await;
+            assert!(matches!(answer, Err(CommitError::UniqueElsewhere)), "{answer:?}");
+        }
+        let answer = client.try_commit(only([of(k, 9)])).await;
+        assert!(matches!(answer, Err(CommitError::NoProfile)), "{answer:?}");
+    }
+    assert_eq!(fixture.dump().await, before, "a refused task left something");
+
+    let replaced = client.submit([of(unique(4, "k", OnConflict::Replace), 1)]).await;
+    let task = client.task(id(1)).await.expect("the first");
+    assert_eq!((replaced[0].id, task.payload), (id(1), Some(json!({"number": 4}))));
+}
+
 /// Of many at once under one key, one is written down, and all are answered with it.
 pub async fn unique_submissions_race_to_one<F: Fixture>() {
     let (_fixture, client) = start::<F>().await;

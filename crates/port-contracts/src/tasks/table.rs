@@ -43,6 +43,8 @@ pub enum TaskBug {
     IgnoresUnique,
     /// Unique keys hold for ever.
     UniqueForEver,
+    /// A unique key gives one profile's task to another.
+    TakesOver,
     /// The client's clock says when something is due.
     ClientsClock,
     /// The queue is told again and again.
@@ -57,7 +59,7 @@ pub enum TaskBug {
 
 impl TaskBug {
     /// All that are bugs.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::ClaimsTwice,
         Self::Early,
         Self::OneTenantFirst,
@@ -70,6 +72,7 @@ impl TaskBug {
         Self::SurvivesRefusal,
         Self::IgnoresUnique,
         Self::UniqueForEver,
+        Self::TakesOver,
         Self::ClientsClock,
         Self::QueuesTwice,
         Self::PrunesAll,
@@ -135,7 +138,7 @@ impl TaskTable {
     /// that it deletes.
     ///
     /// # Errors
-    /// [`CommitError::Fenced`] and [`CommitError::NoProfile`]; then something may have been done, so a clone is to be thrown away.
+    /// [`CommitError::Fenced`], [`CommitError::NoProfile`] and [`CommitError::UniqueElsewhere`]; then something may have been done, so a clone is to be thrown away.
     pub fn commit(
         &mut self,
         tenant: &TenantId,
@@ -158,7 +161,7 @@ impl TaskTable {
         tasks
             .map(|task| match &task.profile {
                 Some(profile) if !lives(profile) => Err(CommitError::NoProfile),
-                _ => Ok(self.enqueue(tenant, task, now)),
+                _ => self.enqueue(tenant, task, now),
             })
             .collect()
     }
@@ -173,7 +176,7 @@ impl TaskTable {
         Ok(())
     }
 
-    fn enqueue(&mut self, tenant: &TenantId, new: &NewTask, now: Moment) -> TaskReceipt {
+    fn enqueue(&mut self, tenant: &TenantId, new: &NewTask, now: Moment) -> Result<TaskReceipt, CommitError> {
         let run_at = match new.due {
             DueAt::After(micros) => now.plus_micros(micros),
             DueAt::At(at) => at,
@@ -188,11 +191,14 @@ impl TaskTable {
         let own = self.rows.iter_mut().filter(|((of, _), _)| of == tenant).map(|(_, row)| row);
         let ignored = self.bug == TaskBug::IgnoresUnique;
         if let Some(holder) = own.filter(|_| !ignored).find(holds) {
+            if holder.task.profile != new.profile && self.bug != TaskBug::TakesOver {
+                return Err(CommitError::UniqueElsewhere);
+            }
             if new.unique.as_ref().is_some_and(|unique| unique.on_conflict == OnConflict::Replace) {
                 (holder.task.payload, holder.task.run_at) = (Some(new.payload.clone()), run_at);
                 holder.task.status = TaskStatus::Scheduled;
             }
-            return receipt(&holder.task);
+            return Ok(receipt(&holder.task));
         }
         let task = Task {
             id: new.id,
@@ -212,7 +218,7 @@ impl TaskTable {
         let receipt = receipt(&task);
         let row = Row { task, lease_until: None, queued_at: None, ended_at: None, traceparent: new.traceparent.clone() };
         self.rows.insert((tenant.clone(), new.id), row);
-        receipt
+        Ok(receipt)
     }
 
     fn due(&self, of: impl Fn(&Task) -> bool, patience: Duration) -> (Vec<(TenantId, TaskId)>, Option<Duration>) {

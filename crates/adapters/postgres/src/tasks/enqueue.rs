@@ -11,12 +11,14 @@ use tokio_postgres::{
     Error, Row,
     types::{Json, ToSql, Type},
 };
+use uuid::Uuid;
 
 use super::row;
 use crate::{
     commit::{Commit, Setback},
     error::leaves_connection_sound,
     pool::Lease,
+    row::get,
     statement::{Statement, durably},
 };
 
@@ -41,8 +43,7 @@ static INSERT: Statement = Statement::new(
         Type::INT8,
     ],
 );
-static HOLDER: Statement =
-    Statement::new("task_holder", include_str!("../sql/task_holder.sql"), &[Type::TEXT, Type::TEXT, Type::TEXT]);
+static HOLDER: Statement = Statement::new("task_holder", include_str!("../sql/task_holder.sql"), &[Type::TEXT; 4]);
 
 /// Makes the changeset the success of a run, if that goes on.
 static FENCE: Statement = Statement::new(
@@ -113,13 +114,22 @@ impl Commit<'_> {
                 return Ok(row::receipt(row)?);
             }
             let Some(unique) = &task.unique else { break };
-            let params: [&(dyn ToSql + Sync); 3] = [&self.tenant.as_str(), &task.task_type.as_str(), &unique.key];
-            if let Some(row) = lease.query(&HOLDER, &params).await?.first() {
-                return Ok(row::receipt(row)?);
-            }
-            // It has started meanwhile, or there is no profile.
-            if task.profile.is_some() && unique.on_conflict == OnConflict::Replace {
+            let profile = task.profile.as_ref().map(profile_domain::Reference::as_str);
+            let params: [&(dyn ToSql + Sync); 4] = [&self.tenant.as_str(), &task.task_type.as_str(), &unique.key, &profile];
+            let rows = lease.query(&HOLDER, &params).await?;
+            let Some(row) = rows.first() else { break };
+            if !get::<bool>(row, "lives")? {
                 break;
+            }
+            if get::<Option<Uuid>>(row, "id")?.is_none() {
+                // It has started meanwhile.
+                continue;
+            }
+            if !get::<bool>(row, "same")? {
+                return Err(Refused::For(CommitError::UniqueElsewhere));
+            }
+            if unique.on_conflict == OnConflict::Keep {
+                return Ok(row::receipt(row)?);
             }
         }
         Err(Refused::For(CommitError::NoProfile))
