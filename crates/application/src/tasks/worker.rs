@@ -185,8 +185,9 @@ impl App {
             why = async { told.wait_for(Option::is_some).await.ok().and_then(|why| *why) } => match why {
                 Some(Why::Cancelled) => Some(Ending::Cancelled),
                 Some(Why::Stopping) => Some(Ending::HandedBack),
-                // Written nevertheless, and refused: so the log tells that something was lost.
-                Some(Why::Lost) | None => Some(Ending::Succeeded),
+                // Written nevertheless, and refused: so the log tells that something was lost. Where the word was wrong, and
+                // the run is still the current one, it begins again at once.
+                Some(Why::Lost) | None => Some(Ending::HandedBack),
             },
         };
         match outcome {
