@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use profile_ports::{Deadline, Store, Timelines};
+use profile_ports::{Deadline, Store, Timelines, causes};
 use profile_postgres::{Address, PostgresStore};
 use profile_redis::RedisCache;
 use profile_sqlite::{ServingLock, SqliteStore};
@@ -14,6 +14,9 @@ use crate::config::{Config, Database, Postgres, Sqlite, Tls};
 
 /// Longer than any migration; other instances wait as long for the one that does it.
 const MIGRATION_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// How long the leases of runs that were left behind may take to end.
+const LEASES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The store that configuration picked.
 #[derive(Clone)]
@@ -48,15 +51,21 @@ impl Opened {
                 };
                 let registry = registry.clone();
                 // Opening waits for disks and for others that migrate.
-                tokio::task::spawn_blocking(move || {
+                let opening = tokio::task::spawn_blocking(move || {
                     let lock = match purpose {
                         Purpose::Serving => Some(Arc::new(profile_sqlite::lock_for_serving(&settings.path)?)),
                         Purpose::Command => None,
                     };
                     let store = Arc::new(SqliteStore::open(&settings, policy, &registry)?);
-                    Ok(Self::Sqlite { store, _lock: lock })
-                })
-                .await?
+                    Ok::<_, anyhow::Error>((store, lock))
+                });
+                let (store, lock) = opening.await??;
+                if lock.is_some()
+                    && let Err(error) = store.end_leases(Deadline::within(LEASES_TIMEOUT)).await
+                {
+                    tracing::warn!(cause = causes(&error), "leases of runs that a process left behind end only in their time");
+                }
+                Ok(Self::Sqlite { store, _lock: lock })
             }
             Database::Postgres(postgres) => {
                 let settings = profile_postgres::Settings {

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use profile_domain::{
-    EntityKey, EntityType, FeedPosition, Policy, Reference, TenantId, Version, plan::ChangeKind, search::ListQuery,
+    Changeset, EntityKey, EntityType, FeedPosition, Moment, NewTask, Policy, Reference, TaskId, TaskStatus, TaskType, TenantId,
+    Version, plan::ChangeKind, search::ListQuery, task::Due,
 };
 use profile_port_contracts::{FeedRow, Fixture, Index};
-use profile_ports::{Deadline, Detail, Feed as _, Store};
+use profile_ports::{Claim, Deadline, Detail, Entities as _, Feed as _, Store, Tasks as _};
 use profile_sqlite::{Settings, SqliteStore};
 use rusqlite::{Connection, types::ValueRef};
 
@@ -28,6 +29,37 @@ async fn each_opening_is_a_run() {
         fixture.reopen(Policy::default()).await;
     }
     assert_ne!(runs[0], runs[1]);
+}
+
+/// Whoever begins to serve the file has what another process ran rescued at once, however long the leases are by the clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_left_behind_are_rescued_by_whoever_serves_next() {
+    let mut fixture = SqliteFixture::fresh(Policy::default()).await;
+    let deadline = || Deadline::within(Duration::from_secs(10));
+    let (tenant, task_type) = (TenantId::parse("a").unwrap(), TaskType::parse("echo").unwrap());
+    let id = TaskId::from_bytes([7; 16]);
+    let task = NewTask {
+        id,
+        task_type: task_type.clone(),
+        payload: serde_json::json!({}),
+        due: Due::After(0),
+        max_attempts: 3,
+        unique: None,
+        profile: None,
+        traceparent: None,
+    };
+    let changeset = Changeset { tasks: vec![task], ..Changeset::of(Moment::from_micros(0), Vec::new()) };
+    fixture.store.commit(&tenant, changeset, deadline()).await.unwrap();
+    let hour = Duration::from_hours(1);
+    let claim = Claim { task_type: &task_type, only: &[], limit: 1, worker: "w", lease: hour, patience: hour };
+    assert_eq!(fixture.store.claim(claim, deadline()).await.unwrap().tasks.len(), 1);
+
+    fixture.reopen(Policy::default()).await;
+    assert_eq!(fixture.store.rescue(10, deadline()).await.unwrap(), 0, "a command may open the file beside a server");
+    fixture.store.end_leases(deadline()).await.unwrap();
+    assert_eq!(fixture.store.rescue(10, deadline()).await.unwrap(), 1);
+    let task = fixture.store.task(&tenant, id, deadline()).await.unwrap().unwrap();
+    assert_eq!((task.status, task.attempt), (TaskStatus::Retrying, 1));
 }
 
 struct SqliteFixture {

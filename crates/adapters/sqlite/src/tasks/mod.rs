@@ -49,6 +49,8 @@ WHERE (tenant, id) IN (
 const ANY_TO_RESCUE: &str =
     "SELECT EXISTS (SELECT 1 FROM tasks INDEXED BY tasks_running WHERE status = 'running' AND lease_until < ?1)";
 
+const END_LEASES: &str = "UPDATE tasks INDEXED BY tasks_running SET lease_until = 0 WHERE status = 'running'";
+
 const PRUNE: &str = "DELETE FROM tasks WHERE (tenant, id) IN (
     SELECT tenant, id FROM tasks INDEXED BY tasks_ended
     WHERE tenant = ?1 AND status IN ('succeeded', 'dead', 'cancelled') AND ended_at < ?2 LIMIT ?3)";
@@ -61,6 +63,19 @@ impl SqliteStore {
     #[doc(hidden)]
     pub fn shift_clock(&self, by: Duration) {
         self.clock.shift(by);
+    }
+
+    /// Ends the leases of all runs, so that they are rescued at once: for whoever has just begun to serve the file, when nobody is
+    /// left who runs anything. Else a machine's clock that was set back would put off the ends of leases.
+    ///
+    /// # Errors
+    /// As [`profile_ports::Entities::commit`].
+    pub async fn end_leases(&self, deadline: Deadline) -> Result<(), StoreError> {
+        self.change_tasks(1, deadline, |connection, _| {
+            connection.execute(END_LEASES, [])?;
+            Ok(())
+        })
+        .await
     }
 
     /// Changes tasks, durably.
