@@ -34,6 +34,8 @@ pub(super) const GATHER: Duration = Duration::from_millis(10);
 pub(super) const BATCH: usize = 100;
 /// How long one step of the store may take.
 pub(super) const STEP: Duration = Duration::from_secs(10);
+/// How soon leases are renewed again where that failed.
+const RENEW_AGAIN: Duration = Duration::from_secs(1);
 /// How often what has ended long ago is forgotten, and how much at a time.
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 const PRUNE_BATCH: usize = 1_000;
@@ -261,17 +263,22 @@ impl App {
         Ok(())
     }
 
-    /// Says that what runs still does, three times in a lease.
+    /// Says that what runs still does, three times in a lease, and sooner again where it couldn't be said.
     async fn keep_leases(&self) {
         let lease = self.work.settings.lease;
+        let mut wait = lease / 3;
         loop {
-            tokio::time::sleep(lease / 3).await;
+            tokio::time::sleep(wait).await;
+            wait = lease / 3;
             let runs = self.work.running.all();
             if runs.is_empty() {
                 continue;
             }
             match self.store.renew(&runs, lease, Deadline::within(lease / 3)).await {
-                Err(error) => tracing::warn!(cause = causes(&error), runs = runs.len(), "leases can't be renewed now"),
+                Err(error) => {
+                    tracing::warn!(cause = causes(&error), runs = runs.len(), "leases can't be renewed now");
+                    wait = wait.min(RENEW_AGAIN);
+                }
                 Ok(renewals) => {
                     for (run, renewal) in runs.iter().zip(renewals) {
                         match renewal {
