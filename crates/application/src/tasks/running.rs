@@ -51,8 +51,4 @@ impl Running {
     pub(crate) fn all(&self) -> Vec<Run> {
         self.0.lock().keys().cloned().collect()
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
-    }
 }

@@ -56,7 +56,14 @@ impl App {
             drop(send);
         };
         let ended = async {
-            tokio::join!(work, self.hand_back_after_stop(), self.write_ends(ends));
+            // Until the last kind's work has ended: a claim that is under way when the process is to stop begins runs after that.
+            let work = async {
+                tokio::select! {
+                    () = work => {}
+                    () = self.hand_back_after_stop() => {}
+                }
+            };
+            tokio::join!(work, self.write_ends(ends));
         };
         tokio::select! {
             () = ended => {}
@@ -352,15 +359,15 @@ impl App {
         }
     }
 
-    /// Gives those that run their time when the process stops, and then tells them to end.
+    /// Gives those that run their time when the process stops, and then tells whatever runs to end, over and over.
     async fn hand_back_after_stop(&self) {
         self.work.stopped().await;
-        let began = Instant::now();
-        while !self.work.running.is_empty() && began.elapsed() < self.work.settings.drain {
+        tokio::time::sleep(self.work.settings.drain).await;
+        loop {
+            for run in self.work.running.all() {
+                self.work.running.tell(&run, Why::Stopping);
+            }
             tokio::time::sleep(GATHER).await;
-        }
-        for run in self.work.running.all() {
-            self.work.running.tell(&run, Why::Stopping);
         }
     }
 }
