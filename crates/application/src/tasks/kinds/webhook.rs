@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use profile_domain::{json::canonical, profile::FieldProblem};
-use profile_ports::{Deadline, causes, webhooks::Call};
+use profile_ports::{
+    Deadline, causes,
+    webhooks::{Call, WebhookError},
+};
 use serde_json::{Value, json};
 
 use crate::tasks::kind::{Effect, Failure, Job, Kind, Payload, problem};
@@ -64,9 +67,37 @@ fn run(job: Job) -> BoxFuture<'static, Result<Effect, Failure>> {
         match webhooks.send(&call, Deadline::within(CALL)).await {
             Ok(()) => Ok(Effect::None),
             Err(error) => {
-                let fail = if error.may_pass() { Failure::for_now } else { Failure::for_good };
-                Err(fail(causes(&error)))
+                tracing::info!(task.id = %job.run.task, cause = causes(&error), "a webhook didn't get through");
+                Err(failure(&error))
             }
         }
     })
+}
+
+/// What the tenant may know. Which names lead to which addresses in our networks is none of that, so that a name which may not be
+/// called, one that is unknown and one that doesn't answer look alike, also in that each is tried again.
+fn failure(error: &WebhookError) -> Failure {
+    match error {
+        WebhookError::Forbidden(_) | WebhookError::Unreachable(_) => Failure::for_now("the address can't be reached"),
+        error if error.may_pass() => Failure::for_now(causes(error)),
+        error => Failure::for_good(causes(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profile_domain::task::Again;
+    use profile_ports::webhooks::WebhookError;
+
+    use super::failure;
+
+    #[test]
+    fn forbidden_and_unknown_names_look_alike() {
+        let [forbidden, unknown] = [WebhookError::Forbidden("a".into()), WebhookError::Unreachable("b".into())];
+        let [forbidden, unknown] = [failure(&forbidden), failure(&unknown)];
+        assert_eq!((forbidden.error, forbidden.again), (unknown.error, unknown.again));
+        assert_eq!(failure(&WebhookError::NoSecret).again, Again::Never);
+        assert_eq!(failure(&WebhookError::Status(410)).again, Again::Never);
+        assert_eq!(failure(&WebhookError::Status(500)).again, Again::Maybe);
+    }
 }
