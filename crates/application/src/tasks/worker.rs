@@ -193,10 +193,9 @@ impl App {
             outcome = self.outcome(kind, &task) => outcome,
             why = async { told.wait_for(Option::is_some).await.ok().and_then(|why| *why) } => match why {
                 Some(Why::Cancelled) => Some(Ending::Cancelled),
-                Some(Why::Stopping) => Some(Ending::HandedBack),
-                // Written nevertheless, and refused: so the log tells that something was lost. Where the word was wrong, and
-                // the run is still the current one, it begins again at once.
-                Some(Why::Lost) | None => Some(Ending::HandedBack),
+                // What was lost is written nevertheless, and refused: so the log tells of it. Where the word was wrong, and the
+                // run is still the current one, it begins again at once.
+                Some(Why::Stopping | Why::Lost) | None => Some(Ending::HandedBack),
             },
         };
         match outcome {
