@@ -288,7 +288,7 @@ pub(crate) async fn finish(lease: &Lease<'_>, commit: &Commit<'_>, receipt: &Rec
     }
     lease.prepare(lease.placing()).await?;
     commit.sent.store(true, Ordering::Relaxed);
-    let (_, place) = lease.placed(pin!(lease.batch("commit", "COMMIT")), commit.deadline).await?;
+    let ((), place) = lease.placed(pin!(lease.batch("commit", "COMMIT")), commit.deadline).await?;
     Ok(place)
 }
 
