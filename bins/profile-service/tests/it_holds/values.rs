@@ -114,7 +114,7 @@ async fn what_get_gave_can_be_put_back_and_changes_nothing(backend: Backend) {
     let answer = request.send().await.expect("an answer");
     assert_eq!((answer.status(), answer.headers()["etag"].to_str().expect("text")), (StatusCode::OK, "\"1-1\""));
     // But for where it came from, which may be a cache by now.
-    let from_id = |body: &[u8]| String::from_utf8_lossy(body).split_once(",").expect("members").1.to_owned();
+    let from_id = |body: &[u8]| String::from_utf8_lossy(body).split_once(',').expect("members").1.to_owned();
     assert_eq!(from_id(&before), from_id(&get().await));
 }
 
