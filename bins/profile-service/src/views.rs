@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::anyhow;
 use profile_application::App;
-use profile_domain::views::Catalog;
 use profile_upstream::{Clients, HttpSources};
 use prometheus::Registry;
 use tokio::runtime::Handle;
@@ -37,9 +36,9 @@ impl Sources {
         match read {
             Ok(config) => {
                 let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-                let next = Arc::new(HttpSources::new(self.clients.clone(), config.live.sources, Some(&current)));
-                let catalog = Catalog { rules: started.policy.rules.clone(), ..config.live.catalog };
-                app.replace_views(catalog, next.clone(), &config.live.identity);
+                let live = config.live.with_rules(&started.policy.rules);
+                let next = Arc::new(HttpSources::new(self.clients.clone(), live.sources, Some(&current)));
+                app.replace_views(live.catalog, next.clone(), &live.identity);
                 *current = next;
                 tracing::info!("sources and views were read anew");
             }

@@ -21,7 +21,7 @@ use profile_domain::{
     FieldName, Rules, SourceName, TenantId,
     views::{Catalog, DEADLINE, LiveSource, Panel, Pointer, Section, View, ViewName},
 };
-use profile_upstream::{HeaderName, HeaderValue, Method, SourceSettings, UrlTemplate, guard::Reach};
+use profile_upstream::{HeaderName, HeaderValue, Method, SourceSettings, TemplateError, UrlTemplate, guard::Reach};
 use toml::de::DeTable;
 
 use super::{
@@ -67,7 +67,16 @@ impl Live {
     }
 
     fn stored_only(rules: &Rules) -> Self {
-        Self { catalog: Catalog::stored_only(rules.clone()), sources: BTreeMap::new(), identity: format!("{rules:?}") }
+        let catalog = Catalog::stored_only(rules.clone());
+        let live = Self { catalog, sources: BTreeMap::new(), identity: String::new() };
+        Self { identity: live.identify(), ..live }
+    }
+
+    /// With other rules of survivorship than those that stand beside it in the file.
+    pub(crate) fn with_rules(mut self, rules: &Rules) -> Self {
+        self.catalog.rules = rules.clone();
+        self.identity = self.identify();
+        self
     }
 
     /// The sections `[sources]` and `[views]` of a file.
@@ -195,7 +204,7 @@ fn settings(
         headers.push((named, header(&node, variable)?));
     }
     Ok(SourceSettings {
-        url: template.map_err(|error| url.wrong(error))?,
+        url: template.map_err(|error| refused(url, &error))?,
         method,
         headers,
         body,
@@ -207,9 +216,18 @@ fn settings(
     })
 }
 
+/// A URL may hold a password, where there is an `@`; then it isn't shown.
+fn refused(url: &Node<'_>, error: &TemplateError) -> ConfigError {
+    match url.parse("a string", |text| Some(text.contains('@'))) {
+        Ok(false) => url.wrong(error),
+        _ => url.says(format!("isn't shown, as it may hold a password; allowed is {error}")),
+    }
+}
+
 /// A value in which `${NAME}` stands for a variable of the environment.
 fn header(node: &Node<'_>, variable: &dyn Fn(&str) -> Option<String>) -> Result<HeaderValue, ConfigError> {
-    let text = node.parse("a string", |text| Some(text.to_owned()))?;
+    let text = node.parse("a string", |text| Some(text.to_owned()));
+    let text = text.map_err(|_| node.says("isn't shown, as it may be a secret; allowed is a string"))?;
     let mut parts = text.split("${");
     let mut value = parts.next().unwrap_or_default().to_owned();
     let is_secret = text.contains("${");

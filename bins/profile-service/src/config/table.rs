@@ -46,7 +46,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "ADMIN_ADDRESS",
         "127.0.0.1:8081",
-        "Where operators are served: `DELETE /cache`, `DELETE /cache/{id}`, `PUT /log-level`. Whoever can connect there may; port `0` takes a free one",
+        "Where operators are served: `DELETE /cache`, `DELETE /cache/{id}`, `DELETE /cache/views/{view}`, `DELETE /cache/views/{view}/{id}`, `PUT /log-level`. Whoever can connect there may; port `0` takes a free one",
     ),
     setting(
         "DATA_DIR",

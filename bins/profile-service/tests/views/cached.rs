@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::upstream::{Answer, Behaviour, Service, Upstream, id};
+use crate::upstream::{Answer, Behaviour, Service, Upstream, id, raw};
 
 fn configuration(cache: &str) -> String {
     format!(
@@ -48,6 +48,33 @@ async fn a_stale_answer_is_shown_only_while_no_source_answers() {
     upstream.set("b", Behaviour::Well);
     let again = service.until(&path, |answer| answer.unavailable.is_empty()).await;
     assert_eq!(again.body, whole.body);
+}
+
+#[tokio::test]
+async fn who_says_that_it_knows_nothing_has_answered() {
+    let upstream = Upstream::start().await;
+    let service = Service::start(&upstream, &configuration("100ms"), &[]).await;
+    let path = format!("/profile/{}", id(1));
+    assert_eq!(service.profile(&id(1)).await.status, 200);
+    upstream.set("a", Behaviour::Raw(raw("404 Not Found", b"")));
+    upstream.set("b", Behaviour::Resets);
+    let past = service.until(&path, |answer| answer.status != 200 || answer.cache_status.contains("STALE")).await;
+    assert_eq!((past.status, past.unavailable.as_str()), (503, "b"), "{past:?}");
+}
+
+#[tokio::test]
+async fn incomplete_answers_are_kept_for_a_moment() {
+    let upstream = Upstream::start().await;
+    let service = Service::start(&upstream, &configuration("4h"), &[]).await;
+    upstream.set("b", Behaviour::Raw(raw("403 Forbidden", b"")));
+    // Of so many names some are of each part of the cache.
+    for number in 0..32 {
+        let kept = async || service.profile(&id(number)).await.cache_status.contains("hit; ttl=0");
+        assert!(!kept().await);
+        // A slow machine may ask again later than a moment.
+        let again = kept().await || kept().await || kept().await;
+        assert!(again, "id {number} isn't kept");
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::upstream::{Behaviour, Service, Upstream, raw};
+use crate::{
+    cached::admin,
+    upstream::{Behaviour, Service, Upstream, raw},
+};
 
 const CONFIGURATION: &str = r#"
 [sources.customers]
@@ -123,6 +126,29 @@ async fn what_is_asked_must_make_sense() {
         assert_eq!((answer.status, error["code"].as_str()), (400, Some("INVALID_PARAMETER")), "{query}: {answer:?}");
         assert!(error["message"].as_str().is_some_and(|message| message.contains(parameter)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_token_must_be_one_of_ours() {
+    let (_upstream, service) = service().await;
+    for id in ["1", "550e8400-e29b-41d4-a716-446655440000"] {
+        let request = service.server.client.get(service.server.url(&format!("/aggregated-data?customer_id={id}")));
+        let answer = request.header("X-Consistency-Token", "made up").send().await.expect("an answer");
+        let (status, body) = (answer.status().as_u16(), answer.json::<Value>().await.expect("JSON"));
+        assert_eq!((status, body["error"]["code"].as_str()), (400, Some("INVALID_TOKEN")), "{id}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn operators_drop_an_id_that_is_no_part_of_a_path_as_it_is() {
+    let (_upstream, service) = service().await;
+    let id = "c%201%2F%C3%A9%25";
+    let kept = async || service.get(&format!("/aggregated-data?customer_id={id}"), "default").await.is_kept_as_complete();
+    assert!(!kept().await);
+    assert!(kept().await);
+    let path = admin(&service, &format!("/cache/views/customer/{id}"));
+    assert_eq!(service.server.client.delete(path).send().await.expect("an answer").status(), 204);
+    assert!(!kept().await);
 }
 
 #[tokio::test]

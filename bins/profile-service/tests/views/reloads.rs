@@ -75,6 +75,20 @@ async fn a_change_is_served_at_once_and_a_wrong_one_changes_nothing() {
 }
 
 #[tokio::test]
+async fn rules_that_stay_as_they_were_leave_what_is_kept() {
+    let upstream = Upstream::start().await;
+    let service = Service::start(&upstream, CONFIGURATION, &KEYS).await;
+    let path = format!("/profile/{}", id(1));
+    assert!(!service.get(&path, "a").await.is_kept_as_complete());
+    let before = fs::read_to_string(&service.file).expect("a file");
+    let rules = "[survivorship]\nrevision = 1\ndefault = \"newest\"\n";
+    fs::write(&service.file, format!("{rules}{before}")).expect("a file");
+    service.server.signal("HUP");
+    service.logged("sources and views were read anew", 1).await;
+    assert!(service.get(&path, "a").await.is_kept_as_complete(), "answers are the same as before");
+}
+
+#[tokio::test]
 async fn a_wrong_file_stops_the_start_with_its_line() {
     let good = "[sources.crm]\nurl = \"https://crm.example.com/{id}\"\n";
     let pointer = "a JSON pointer (RFC 6901): empty, or / before each step, such as \"/contact/email\"";
@@ -85,6 +99,8 @@ async fn a_wrong_file_stops_the_start_with_its_line() {
         (format!("{good}priority = {{ email = -1 }}"), "sources.crm.priority.email in FILE line 3 is -1; allowed is a number from 0, which is believed most, to 1000".into()),
         (format!("{good}headers = {{ authorization = \"Bearer ${{CRM_TOKEN}}\" }}"), "sources.crm.headers.authorization in FILE line 3 needs CRM_TOKEN in the environment, which isn't set; allowed are variables that are".into()),
         ("[sources.crm]\nurl = \"http://127.0.0.1/{id}\"".into(), "sources.crm.url in FILE line 2 is \"http://127.0.0.1/{id}\"; allowed is a URL that may be called: the address 127.0.0.1 may not be connected to; private addresses may with private_addresses = true".into()),
+        ("[sources.crm]\nurl = \"https://me:hunter2@crm.example.com/{id}\"".into(), "sources.crm.url in FILE line 2 isn't shown, as it may hold a password; allowed is a URL that may be called: a URL must not hold a name or a password; private addresses may with private_addresses = true".into()),
+        (format!("{good}headers = {{ authorization = [\"hunter2\"] }}"), "sources.crm.headers.authorization in FILE line 3 isn't shown, as it may be a secret; allowed is a string".into()),
         ("[sources.crm]\nurl = \"https://crm.example.com/\"".into(), "sources.crm.url in FILE line 2 is \"https://crm.example.com/\"; allowed is a URL with {id} in its path or query".into()),
         ("[sources.crm]\nkind = \"ftp\"".into(), "sources.crm.kind in FILE line 2 is \"ftp\"; allowed is \"http\" or \"store\"".into()),
         ("[sources.crm]\n".into(), "sources.crm in FILE line 1 lacks url; allowed is a URL such as \"https://crm.example.com/people/{id}\"".into()),

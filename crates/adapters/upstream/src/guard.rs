@@ -196,8 +196,8 @@ fn kind(address: IpAddr) -> Kind {
 /// By the registry of special addresses (RFC 6890 and what came after it).
 fn kind_v4(address: Ipv4Addr) -> Kind {
     match address.octets() {
-        // This network, link-local, multicast, reserved and broadcast.
-        [0 | 224..=255, ..] | [169, 254, ..] => Kind::Never,
+        // This network, link-local, multicast, reserved and broadcast; where a provider gives its machines their credentials.
+        [0 | 224..=255, ..] | [169, 254, ..] | [100, 100, 100, 200] => Kind::Never,
         // Private networks, providers' translation, loopback, protocol assignments, benchmarks, documentation, 6to4 relays.
         [10 | 127, ..]
         | [100, 64..=127, ..]
@@ -212,14 +212,17 @@ fn kind_v4(address: Ipv4Addr) -> Kind {
     }
 }
 
+/// `fd00:ec2::254`, unique-local though what it gives isn't for others.
+const CREDENTIALS: [u16; 8] = [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254];
+
 fn kind_v6(address: Ipv6Addr) -> Kind {
     let ipv4 = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         kind_v4(Ipv4Addr::new(a, b, c, d))
     };
     let [first, second, ..] = address.segments();
-    // Link-local, its former sister site-local, multicast.
-    if address.is_unspecified() || first >= 0xfe80 {
+    // Link-local, its former sister site-local, multicast; where a provider gives its machines their credentials.
+    if address.is_unspecified() || first >= 0xfe80 || address.segments() == CREDENTIALS {
         return Kind::Never;
     }
     if address.is_loopback() {
@@ -269,6 +272,7 @@ mod tests {
             "172.31.255.255",
             "192.168.1.1",
             "100.64.0.1",
+            "100.100.100.201",
             "198.18.0.1",
             "192.0.2.1",
             "198.51.100.1",
@@ -277,6 +281,7 @@ mod tests {
             "::1",
             "fc00::1",
             "fd12:3456::1",
+            "fd00:ec2::253",
             "::ffff:127.0.0.1",
             "::ffff:10.0.0.1",
             "::127.0.0.1",
@@ -307,6 +312,9 @@ mod tests {
             "64:ff9b::a9fe:a9fe",
             "2002:a9fe:a9fe::",
             "::ffff:0.0.0.0",
+            "100.100.100.200",
+            "::ffff:100.100.100.200",
+            "fd00:ec2::254",
         ];
         let all =
             [(public.as_slice(), Kind::Public), (&public_v6, Kind::Public), (&private, Kind::Private), (&never, Kind::Never)];

@@ -148,10 +148,18 @@ impl Sources for HttpSources {
         let is_probe = pass.is_probe;
         let mut attempts = 0;
         let answer = match timeout(deadline.remaining(), source.calls.acquire()).await {
+            // No time is left to ask it in.
+            Ok(Ok(_)) if deadline.remaining().is_zero() => Err(SourceError::TimedOut),
             Ok(Ok(_permit)) => {
+                let is_short = deadline.remaining() < source.settings.timeout / 2;
                 let answer = source.attempt(&self.clients, ask, deadline, is_probe, &mut attempts).await;
-                pass.end(answer.is_ok(), Instant::now());
-                source.tell(name, &answer, is_probe);
+                // Who asked had no time for it, or waited for its turn: that is not the source's doing.
+                if !(is_short && matches!(answer, Err(SourceError::TimedOut))) {
+                    source.tell(name, &answer, is_probe);
+                    if let Some(is_well) = is_well(&answer) {
+                        pass.end(is_well, Instant::now());
+                    }
+                }
                 answer
             }
             // Nothing was learned of it.
@@ -234,6 +242,15 @@ impl Source {
             }
             Ok(_) => {}
         }
+    }
+}
+
+/// Whether it is worth asking, whatever its answer is worth; `None` where nothing was learned of it.
+fn is_well(answer: &Result<Option<Value>, SourceError>) -> Option<bool> {
+    match answer {
+        Err(SourceError::Unreachable(_) | SourceError::TimedOut | SourceError::Status(408 | 429 | 500..)) => Some(false),
+        Err(SourceError::Forbidden(_) | SourceError::Busy | SourceError::Open) => None,
+        Ok(_) | Err(SourceError::Status(_) | SourceError::TooLarge | SourceError::Unreadable(_)) => Some(true),
     }
 }
 

@@ -26,6 +26,8 @@ const RATE: u32 = 200;
 /// A source that is well or answers 500 after a moment, and what it saw.
 #[derive(Default)]
 struct Source {
+    /// What it answers whatever it is.
+    always: Option<&'static [u8]>,
     is_well: AtomicBool,
     calls: AtomicUsize,
     at_once: AtomicUsize,
@@ -47,7 +49,9 @@ async fn serve(source: Arc<Source>) -> SocketAddr {
                     // Long enough that probes would meet, were there several.
                     sleep(Duration::from_millis(20)).await;
                     source.at_once.fetch_sub(1, Ordering::SeqCst);
-                    let answer: &[u8] = if source.is_well.load(Ordering::SeqCst) {
+                    let answer: &[u8] = if let Some(always) = source.always {
+                        always
+                    } else if source.is_well.load(Ordering::SeqCst) {
                         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
                     } else {
                         b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
@@ -184,4 +188,50 @@ async fn settings_that_stay_keep_what_is_known_of_a_source() {
     let other = SourceSettings { retries: 0, ..as_they_are };
     let changed = HttpSources::new(clients, by_name(&other), Some(&first));
     assert!(matches!(ask(&changed, 0).await.answer, Err(SourceError::Status(500))));
+}
+
+#[tokio::test]
+async fn a_source_that_refuses_is_still_asked_and_one_that_is_overloaded_is_not() {
+    let answers: [(&[u8], bool); 6] = [
+        (b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n", true),
+        (b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", true),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{]}", true),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9999999\r\nconnection: close\r\n\r\n", true),
+        (b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\n\r\n", false),
+        (b"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n", false),
+    ];
+    let clients = Clients::new(&prometheus::Registry::new()).expect("clients");
+    let mut by_name = BTreeMap::new();
+    for (number, (answer, _)) in answers.iter().enumerate() {
+        let source = Source { always: Some(answer), ..Source::default() };
+        by_name.insert(name(number), settings(serve(Arc::new(source)).await));
+    }
+    let sources = HttpSources::new(clients, by_name, None);
+    for (number, (answer, is_asked)) in answers.iter().enumerate() {
+        let mut last = ask(&sources, number).await;
+        for _ in 0..14 {
+            assert!(last.answer.is_err(), "it is of no use to the answer");
+            last = ask(&sources, number).await;
+        }
+        let expected = if *is_asked { "closed" } else { "open" };
+        assert_eq!(last.breaker, expected, "{}", String::from_utf8_lossy(answer));
+    }
+}
+
+#[tokio::test]
+async fn callers_without_time_say_nothing_of_a_source() {
+    let seen = Arc::new(Source::default());
+    seen.is_well.store(true, Ordering::SeqCst);
+    let clients = Clients::new(&prometheus::Registry::new()).expect("clients");
+    let sources = HttpSources::new(clients, BTreeMap::from([(name(0), settings(serve(Arc::clone(&seen)).await))]), None);
+    let tenant = TenantId::default_tenant();
+    let ask = Ask { tenant: &tenant, id: "1", period: None, traceparent: None };
+    for time in [Duration::ZERO, Duration::from_millis(2)] {
+        for _ in 0..20 {
+            let fetched = sources.fetch(&name(0), &ask, Deadline::within(time)).await;
+            assert!(matches!(fetched.answer, Err(SourceError::TimedOut)));
+            assert_eq!(fetched.breaker, "closed", "within {time:?}");
+        }
+    }
+    assert!(sources.fetch(&name(0), &ask, Deadline::within(CEILING)).await.answer.is_ok());
 }

@@ -26,6 +26,8 @@ pub(super) enum Outcome {
 pub(super) struct Worth {
     /// Nothing is missing.
     pub(super) is_complete: bool,
+    /// No source answered, not even that it knows nothing.
+    pub(super) is_of_nobody: bool,
     /// The version of the profile in the store that it was made of, where it was.
     pub(super) stored: Option<i64>,
 }
@@ -41,7 +43,11 @@ enum Part {
 pub(super) fn outcome(job: &Job, round: &Round) -> (Outcome, Worth) {
     let unavailable: Vec<SourceName> =
         round.gathered.iter().filter(|it| matches!(it.said, Said::Failed(_))).map(|it| it.source.clone()).collect();
-    let worth = Worth { is_complete: unavailable.is_empty(), stored: round.stored };
+    let worth = Worth {
+        is_complete: unavailable.is_empty(),
+        is_of_nobody: !unavailable.is_empty() && unavailable.len() == round.gathered.len(),
+        stored: round.stored,
+    };
     let parts: Vec<(Section, Part)> =
         job.question.sections.iter().map(|section| (*section, part(job, *section, &round.gathered))).collect();
     let available = || parts.iter().filter(|(_, part)| !matches!(part, Part::Failed)).map(|(section, _)| *section).collect();

@@ -14,6 +14,7 @@ use profile_domain::{
     views::{Section, ViewName},
 };
 use profile_ports::{CacheError, Deadline, cache::Ticket};
+use tokio::time::timeout;
 
 use crate::App;
 
@@ -26,6 +27,8 @@ use super::{
 const JITTER: f64 = 0.1;
 /// The longest time of a view: a drop is remembered for longer than what it drops.
 const LONGEST: Duration = Duration::from_hours(24 * 31);
+/// How long the store may take to say whether an answer is still what it was, at most; less where its view has little time.
+const LONGEST_CHECK: Duration = Duration::from_millis(50);
 /// What a version in the store is where it wasn't asked.
 const NOT_ASKED: i64 = -1;
 const HEAD: usize = 3 * size_of::<i64>() + size_of::<u16>();
@@ -73,8 +76,16 @@ impl Found {
 pub(super) struct Looked {
     pub(super) fresh: Option<ViewAnswer>,
     pub(super) stale: Option<ViewAnswer>,
+    pub(super) tickets: Tickets,
+}
+
+/// To put something where nothing was dropped meanwhile.
+#[derive(Default)]
+pub(super) struct Tickets {
     /// By tier; empty where nothing is kept.
-    pub(super) tickets: Vec<Option<Ticket>>,
+    complete: Vec<Option<Ticket>>,
+    /// For an incomplete answer, in the nearest tier. Its name is another one, so no other ticket is good for it.
+    part: Option<Ticket>,
 }
 
 /// An answer as it is kept.
@@ -146,10 +157,10 @@ impl Job {
         }
         for tier in 0..self.app.reads.depth() {
             let (found, ticket) = self.at(tier, "view", deadline).await;
-            looked.tickets.push(ticket);
+            looked.tickets.complete.push(ticket);
             match found {
                 Some(Found::Fresh { answer, expires_in, entry }) => {
-                    self.bring_near(&entry, expires_in, &looked.tickets[..tier]).await;
+                    self.bring_near(&entry, expires_in, &looked.tickets.complete[..tier]).await;
                     looked.fresh = Some(answer);
                     return looked;
                 }
@@ -157,15 +168,18 @@ impl Job {
                 None => {}
             }
         }
+        if let Some(key) = self.key("part") {
+            looked.tickets.part = self.app.reads.kept(0, &self.tenant, &key).await.ticket;
+        }
         looked
     }
 
-    /// The tickets alone.
-    pub(super) async fn tickets(&self) -> Vec<Option<Ticket>> {
-        let mut tickets = Vec::new();
+    /// The tickets alone, for a complete answer.
+    pub(super) async fn tickets(&self) -> Tickets {
+        let mut tickets = Tickets::default();
         if let (true, Some(key)) = (self.is_kept(), self.key("view")) {
             for tier in 0..self.app.reads.depth() {
-                tickets.push(self.app.reads.kept(tier, &self.tenant, &key).await.ticket);
+                tickets.complete.push(self.app.reads.kept(tier, &self.tenant, &key).await.ticket);
             }
         }
         tickets
@@ -213,7 +227,18 @@ impl Job {
             return self.freshness == crate::Freshness::Recent;
         }
         let Ok(id) = self.question.id.parse::<ProfileId>() else { return entry.stored == 0 };
-        let read = self.app.reads.profile(&self.tenant, &EntityKey::profile(id), self.freshness, deadline).await;
+        if self.store_hangs.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Most of the time is the sources', who are asked where the store doesn't say so at once. Whoever shares the read has
+        // time of their own for it, so what is left is told to it whole.
+        let (view, _) = self.panel();
+        let span = LONGEST_CHECK.min(view.deadline / 10).min(deadline.remaining());
+        let key = EntityKey::profile(id);
+        let Ok(read) = timeout(span, self.app.reads.profile(&self.tenant, &key, self.freshness, deadline)).await else {
+            self.store_hangs.store(true, Ordering::Relaxed);
+            return false;
+        };
         read.is_ok_and(|found| found.body.map_or(0, |body| body.version.get()) == entry.stored)
     }
 
@@ -228,9 +253,11 @@ impl Job {
     }
 
     /// Keeps what was made of what sources said, for as long as it is worth it.
-    pub(super) async fn remember(&self, (outcome, worth): &(Outcome, Worth), tickets: &[Option<Ticket>]) {
+    ///
+    /// In this process before it is answered, so that whoever asks next finds it; elsewhere while it is.
+    pub(super) async fn remember(&self, (outcome, worth): &(Outcome, Worth), tickets: &Tickets) {
         let Outcome::Answer(answer) = outcome else { return };
-        let (true, false) = (self.is_kept(), tickets.is_empty()) else { return };
+        let (true, false) = (self.is_kept(), tickets.complete.is_empty()) else { return };
         let (view, _) = self.panel();
         let made_at = self.later_than_all();
         let (prefix, ttl, stale) = if worth.is_complete {
@@ -247,9 +274,28 @@ impl Job {
         };
         let (Some(key), Some(version)) = (self.key(prefix), Version::new(made_at.as_micros())) else { return };
         let bytes = entry.bytes();
-        let tiers = if worth.is_complete { tickets.len() } else { 1 };
-        for (tier, ticket) in tickets[..tiers].iter().enumerate() {
-            self.app.reads.keep(tier, &self.tenant, &key, *ticket, (version, bytes.clone()), ttl + stale).await;
+        let part = [tickets.part];
+        let tickets = if worth.is_complete { tickets.complete.as_slice() } else { &part };
+        let mut elsewhere = Vec::new();
+        for (tier, ticket) in tickets.iter().copied().enumerate() {
+            if self.app.reads.is_shared(tier) {
+                elsewhere.push((tier, ticket));
+            } else {
+                self.app.reads.keep(tier, &self.tenant, &key, ticket, (version, bytes.clone()), ttl + stale).await;
+            }
+        }
+        if elsewhere.is_empty() {
+            return;
+        }
+        let (app, tenant) = (self.app.clone(), self.tenant.clone());
+        let keeping = async move {
+            for (tier, ticket) in elsewhere {
+                app.reads.keep(tier, &tenant, &key, ticket, (version, bytes.clone()), ttl + stale).await;
+            }
+        };
+        match &self.app.views.runtime {
+            Some(runtime) => drop(runtime.spawn(keeping)),
+            None => keeping.await,
         }
     }
 

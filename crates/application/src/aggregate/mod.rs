@@ -24,7 +24,10 @@ mod tests;
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::Duration,
 };
 
@@ -227,7 +230,10 @@ impl App {
         let deadline = deadline.at_most(view.deadline);
         let job = self.job(tenant, question, freshness, &loaded);
         if let Some(found) = job.nearest(deadline).await {
-            if let Found::Fresh { expires_in, .. } = &found {
+            if let Found::Fresh { expires_in, answer, .. } = &found
+                // What is missing is kept for a moment, so that those who lack it aren't asked more than then.
+                && answer.unavailable.is_empty()
+            {
                 self.refresh_early(&job, view, *expires_in);
             }
             if let Some(answer) = found.fresh() {
@@ -281,7 +287,14 @@ impl App {
     }
 
     fn job(&self, tenant: &TenantId, question: Question, freshness: Freshness, loaded: &Arc<Loaded>) -> Job {
-        Job { app: self.clone(), tenant: tenant.clone(), question, freshness, loaded: Arc::clone(loaded) }
+        Job {
+            app: self.clone(),
+            tenant: tenant.clone(),
+            question,
+            freshness,
+            loaded: Arc::clone(loaded),
+            store_hangs: Arc::default(),
+        }
     }
 
     /// Answers from what lies behind the nearest tier, on the runtime; dropping what it gives ends that.
@@ -309,7 +322,7 @@ impl App {
             return;
         }
         let deadline = Deadline::within(view.deadline);
-        let job = Job { freshness: Freshness::Recent, ..job.clone() };
+        let job = Job { freshness: Freshness::Recent, store_hangs: Arc::default(), ..job.clone() };
         let refreshing = Job { app: self.clone(), ..job.clone() };
         if let Some(flight) = self.views.flights.lead(job.asked(), || {
             let work = self.begin_with(async move { refreshing.refresh(deadline).await });
@@ -334,6 +347,8 @@ pub(crate) struct Job {
     question: Question,
     freshness: Freshness,
     loaded: Arc<Loaded>,
+    /// Whether it took all the time that a look at it may: then it isn't looked at again.
+    store_hangs: Arc<AtomicBool>,
 }
 
 impl Job {
@@ -370,7 +385,7 @@ impl Job {
             return Outcome::Answer(answer);
         }
         let outcome = answer::outcome(self, &self.gather(deadline).await);
-        if let (Outcome::Unavailable { .. }, Some(stale)) = (&outcome.0, looked.stale) {
+        if let (true, Some(stale)) = (outcome.1.is_of_nobody, looked.stale) {
             return Outcome::Answer(stale);
         }
         self.remember(&outcome, &looked.tickets).await;

@@ -1,12 +1,13 @@
 //! `GET /aggregated-data`: sections about a customer, each from sources of its own.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use profile_application::{App, Freshness, Question};
+use profile_application::{App, Question};
 use profile_domain::views::{Period, Section, ViewName};
 
 use crate::{
     caller::Caller,
     problem::{Code, Problem},
+    profiles,
     query::{Parameters, invalid},
     schema,
     settings::Settings,
@@ -19,7 +20,7 @@ const MAX_ID_BYTES: usize = 128;
     get, path = "/aggregated-data", tag = "views", operation_id = "readCustomer", summary = "Read what is known of a customer",
     description = "A section whose sources all failed is null, and `error` says so; the answer then is 200 all the same, as long \
         as one section is there.",
-    params(schema::CustomerParameters),
+    params(schema::CustomerParameters, schema::ConsistencyToken),
     responses((status = 200, description = "The sections that were asked for", body = schema::Customer))
 )]
 pub(crate) async fn read(
@@ -30,7 +31,10 @@ pub(crate) async fn read(
 ) -> Result<HttpResponse, Problem> {
     let mut question = question(Parameters::of(&request)?)?;
     question.traceparent = super::traceparent(&request);
-    let answer = app.read_view(&caller.tenant, question, Freshness::Recent, settings.deadline()).await;
+    let deadline = settings.deadline();
+    // Only what is a UUID names a profile that a write could have been of.
+    let freshness = profiles::freshness(&request, &app, &caller.tenant, question.id.parse().ok(), deadline).await?;
+    let answer = app.read_view(&caller.tenant, question, freshness, deadline).await;
     answer.map(super::answer).map_err(|error| super::problem(error, Code::CustomerNotFound, Code::PartialDataFetch))
 }
 

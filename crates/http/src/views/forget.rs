@@ -22,12 +22,21 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 async fn forget(request: HttpRequest, caller: Caller, app: Data<App>) -> Result<HttpResponse, Problem> {
     query::none(&request)?;
     let view = ViewName::parse(request.match_info().query("view")).ok_or_else(Problem::route_not_found)?;
-    let id = request.match_info().get("id").map(|id| canonical(view, id));
+    let id = match request.match_info().get("id") {
+        Some(_) => Some(canonical(view, &decoded(&request)?)),
+        None => None,
+    };
     app.forget_view(&caller.tenant, view, id.as_deref()).await.map_err(unavailable)?;
     if id.is_none() {
         tracing::warn!(view = view.as_str(), "an operator had what is kept of a view dropped");
     }
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// The id with what is written as `%2F` and the like, which the path keeps as it is.
+fn decoded(request: &HttpRequest) -> Result<String, Problem> {
+    let (_, id): (String, String) = request.match_info().load().map_err(|_| Problem::route_not_found())?;
+    Ok(id)
 }
 
 /// As answers are kept under it.
