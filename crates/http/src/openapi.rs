@@ -125,7 +125,7 @@ const ONCE_TASK: &[Code] = &[Code::InvalidHeader, Code::IdempotencyInProgress, C
 
 const PROFILE_VIEW: &[Code] =
     &[Code::InvalidId, Code::InvalidToken, Code::NotFound, Code::ViewNotConfigured, Code::SourcesUnavailable];
-const CUSTOMER_VIEW: &[Code] = &[Code::CustomerNotFound, Code::ViewNotConfigured, Code::PartialDataFetch];
+const CUSTOMER_VIEW: &[Code] = &[Code::InvalidToken, Code::CustomerNotFound, Code::ViewNotConfigured, Code::PartialDataFetch];
 
 /// What can go wrong with an operation.
 fn failures(operation: &str) -> Vec<Code> {
