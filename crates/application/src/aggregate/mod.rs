@@ -19,9 +19,6 @@ mod gather;
 mod kept;
 mod measures;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::BTreeSet,
     sync::{

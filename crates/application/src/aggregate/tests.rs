@@ -1,1 +1,0 @@
-//! Views over sources and a clock of a test's own.
